@@ -1,0 +1,117 @@
+"""APRIL-GAN scoring as a library, without any service.
+
+    encoder = core.load_encoder("lite")
+    scorer = core.Scorer(encoder)
+    samples = [core.Sample.from_bytes(path.name, path.read_bytes()) for path in good_pictures]
+    enrolment = core.enrol(scorer, samples, product="linen")
+    bank = scorer.prepare(enrolment.bank)
+    result = scorer.score([picture], [bank])[0]
+    core.decide.decide(result.score, enrolment.thresholds)
+
+Names are loaded when they are first used: importing the package costs nothing, and a process that only reads
+image headers never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.bank import BankHeader, MatchOptions, PreparedBank, ReferenceBank
+    from core.bank_file import bank_from_bytes, bank_to_bytes
+    from core.calibration import Calibration
+    from core.decide import Decision, Thresholds, ThresholdState
+    from core.encoder import Encoder, Features, load_encoder
+    from core.enrolment import Enrolment, enrol, recalibrate
+    from core.errors import (
+        BankError,
+        CalibrationError,
+        CoreError,
+        DeviceError,
+        EncoderError,
+        EnrolmentError,
+        ImageError,
+        MismatchError,
+        WeightsError,
+    )
+    from core.flow import AnomalyResult, Sample
+    from core.image import ImageHeader, decode_image, image_from_raw, read_header
+    from core.scorer import Scorer
+
+_HOMES = {
+    "AnomalyResult": "flow",
+    "BankError": "errors",
+    "BankHeader": "bank",
+    "Calibration": "calibration",
+    "CalibrationError": "errors",
+    "CoreError": "errors",
+    "Decision": "decide",
+    "DeviceError": "errors",
+    "Encoder": "encoder",
+    "EncoderError": "errors",
+    "Enrolment": "enrolment",
+    "EnrolmentError": "errors",
+    "Features": "encoder",
+    "ImageError": "errors",
+    "ImageHeader": "image",
+    "MatchOptions": "bank",
+    "MismatchError": "errors",
+    "PreparedBank": "bank",
+    "ReferenceBank": "bank",
+    "Sample": "flow",
+    "Scorer": "scorer",
+    "ThresholdState": "decide",
+    "Thresholds": "decide",
+    "WeightsError": "errors",
+    "bank_from_bytes": "bank_file",
+    "bank_to_bytes": "bank_file",
+    "decode_image": "image",
+    "enrol": "enrolment",
+    "image_from_raw": "image",
+    "load_encoder": "encoder",
+    "read_header": "image",
+    "recalibrate": "enrolment",
+}
+
+__all__ = [
+    "AnomalyResult",
+    "BankError",
+    "BankHeader",
+    "Calibration",
+    "CalibrationError",
+    "CoreError",
+    "Decision",
+    "DeviceError",
+    "Encoder",
+    "EncoderError",
+    "Enrolment",
+    "EnrolmentError",
+    "Features",
+    "ImageError",
+    "ImageHeader",
+    "MatchOptions",
+    "MismatchError",
+    "PreparedBank",
+    "ReferenceBank",
+    "Sample",
+    "Scorer",
+    "ThresholdState",
+    "Thresholds",
+    "WeightsError",
+    "bank_from_bytes",
+    "bank_to_bytes",
+    "decode_image",
+    "enrol",
+    "image_from_raw",
+    "load_encoder",
+    "read_header",
+    "recalibrate",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name's module at its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    return getattr(import_module(f"core.{_HOMES[name]}"), name)

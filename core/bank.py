@@ -1,0 +1,161 @@
+"""A product's reference bank: what good parts look like, and everything a score needs that came from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.calibration import Calibration
+from core.decide import Thresholds
+from core.encoder import Encoder
+from core.errors import MismatchError
+from core.image import Image
+from core.score_rule import ScoreRule
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOptions:
+    """How tokens are prepared for matching; enrolment and scoring must agree, so the bank keeps it.
+
+    neighbourhood: side of the square of tokens averaged before matching (1 = none), method.md section 3 item 6.
+    budget: most tokens a stage of the bank keeps. rotations: copies of each reference, turned evenly.
+    """
+
+    neighbourhood: int = 3
+    budget: int = 4096
+    rotations: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One reference image: what errors call it and the sha256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankHeader:
+    """Everything about a bank but its tensors.
+
+    encoder_id, activation, stages, image_size: of the encoder it belongs to. adapter_sha256: of the linear
+    layers, None without. device, precision: what the calibration ran on. source_size: (H, W) of the references.
+    map_scale: (low, high) of the pixel map, low where good parts end and high where a heatmap is hottest.
+    golden_score: of the golden image, at enrolment. built_at: ISO 8601, UTC.
+    """
+
+    product: str
+    object_name: str | None
+    method: str
+    encoder_id: str
+    activation: str
+    stages: tuple[int, ...]
+    image_size: int
+    adapter_sha256: str | None
+    device: str
+    precision: str
+    match: MatchOptions
+    rule: ScoreRule
+    calibration: Calibration
+    map_scale: tuple[float, float]
+    golden_score: float | None
+    source_size: tuple[int, int]
+    sources: tuple[Source, ...]
+    built_at: str
+
+    @property
+    def shots(self) -> int:
+        """How many reference images the bank was built from."""
+        return len(self.sources)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReferenceBank:
+    """Header and tensors, on the CPU.
+
+    tokens: per stage (M_s, C_s) float16, unit length. text_features: (2, E) float32 unit rows, normal first,
+    or None. golden: (S, S, 3) uint8 RGB, a picture whose score must stay what it was, or None.
+    """
+
+    header: BankHeader
+    tokens: tuple[torch.Tensor, ...]
+    text_features: torch.Tensor | None = None
+    golden: Image | None = None
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds the bank was calibrated to."""
+        return self.header.calibration.thresholds
+
+    @property
+    def golden_score(self) -> float | None:
+        """What the golden image scored at enrolment."""
+        return self.header.golden_score
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the tokens."""
+        return sum(stage.nbytes for stage in self.tokens)
+
+    def p_value(self, score: float) -> float | None:
+        """Conformal p-value of a score; None unless the bank is calibrated."""
+        return self.header.calibration.p_value(score)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedBank:
+    """A bank checked against an encoder and moved to its device. Build it with `Scorer.prepare`."""
+
+    bank: ReferenceBank
+    tokens: tuple[torch.Tensor, ...]
+    text_features: torch.Tensor | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes the tokens take on the device."""
+        return sum(stage.nbytes for stage in self.tokens)
+
+
+def check_belongs(header: BankHeader, encoder: Encoder, *, method: str, adapter_sha256: str | None) -> None:
+    """Raise MismatchError, naming both sides, unless the bank was made for exactly this scorer."""
+    pairs: dict[str, tuple[Any, Any]] = {
+        "encoder": (header.encoder_id, encoder.id),
+        "activation": (header.activation, encoder.spec.activation),
+        "stages": (list(header.stages), list(encoder.stages)),
+        "image size": (header.image_size, encoder.image_size),
+        "method": (header.method, method),
+        "adapter": (header.adapter_sha256, adapter_sha256),
+    }
+    for what, (theirs, ours) in pairs.items():
+        if theirs != ours:
+            raise MismatchError(
+                f"the bank of product {header.product!r} was made for {what} {theirs}, this scorer has {ours}; "
+                f"enrol the product again"
+            )
+
+
+def stage_tokens(stage: torch.Tensor, grid: tuple[int, int], neighbourhood: int) -> torch.Tensor:
+    """Raw tokens (N, L, C) to unit tokens (N, L, C) float32, averaged over their neighbourhood.
+
+    Padding is not counted, so a token at the border is the mean of the neighbours it has.
+    """
+    count, length, channels = stage.shape
+    tokens = stage.float()
+    if neighbourhood > 1:
+        plane = tokens.transpose(1, 2).reshape(count, channels, *grid)
+        plane = torch.nn.functional.avg_pool2d(
+            plane, neighbourhood, stride=1, padding=neighbourhood // 2, count_include_pad=False
+        )
+        tokens = plane.reshape(count, channels, length).transpose(1, 2)
+    return torch.nn.functional.normalize(tokens, dim=-1)
+
+
+def to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Any float tensor to a contiguous float32 array on the CPU."""
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

@@ -1,0 +1,111 @@
+"""Banks as bytes: one safetensors file with one metadata key of canonical JSON.
+
+One key, because safetensors writes several in changing order and the digest would change with them. The
+digest is of the whole file; it is the bank's name everywhere (SQL, Redis, file name).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from core.bank import SCHEMA_VERSION, BankHeader, MatchOptions, ReferenceBank, Source
+from core.calibration import Calibration
+from core.decide import Thresholds, ThresholdState
+from core.errors import BankError, CoreError
+from core.score_rule import ScoreRule
+
+METADATA_KEY = "aprilgan_bank"
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+
+
+def bank_to_bytes(bank: ReferenceBank) -> tuple[bytes, str]:
+    """The bank's file content and its sha256 (hex). The same bank gives the same bytes."""
+    tensors = {f"stage.{index}": stage.contiguous() for index, stage in enumerate(bank.tokens)}
+    if bank.text_features is not None:
+        tensors["text_features"] = bank.text_features.contiguous()
+    if bank.golden is not None:
+        tensors["golden"] = torch.from_numpy(bank.golden.copy())
+    header = {"schema": SCHEMA_VERSION, **asdict(bank.header)}
+    canonical = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    data = save_tensors(tensors, metadata={METADATA_KEY: canonical})
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def bank_from_bytes(data: bytes, *, sha256: str | None = None) -> ReferenceBank:
+    """Read a bank back.
+
+    sha256: the digest the bytes must have, from a trusted place; None trusts the bytes.
+
+    Raises BankError for another digest, a damaged file, a foreign file or another schema version.
+    """
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise BankError(f"expected a bank with sha256 {sha256}, got {len(data)} bytes with {found}")
+    try:
+        tensors = load_tensors(data)
+        return _assemble(read_header_json(data), tensors)
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, CoreError) as error:
+        raise BankError(f"not a readable bank ({len(data)} bytes): {error!r}") from error
+
+
+def read_header_json(data: bytes) -> dict[str, Any]:
+    """The header's JSON, without the tensors. Raises BankError where there is none."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 + length or length > MAX_HEADER_BYTES:
+        raise BankError(f"expected a safetensors file, got {len(data)} bytes that announce a header of {length}")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    if METADATA_KEY not in metadata:
+        raise BankError(f"a safetensors file without the key {METADATA_KEY!r}: not a bank of this product")
+    header: dict[str, Any] = json.loads(metadata[METADATA_KEY])
+    return header
+
+
+def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> ReferenceBank:
+    schema = fields.pop("schema", None)
+    if schema != SCHEMA_VERSION:
+        raise BankError(f"expected bank schema {SCHEMA_VERSION}, got {schema}")
+    header = _header(fields)
+    tokens = tuple(tensors[f"stage.{index}"] for index in range(len(header.stages)))
+    for stage in tokens:
+        if stage.ndim != 2 or stage.dtype != torch.float16 or not len(stage) or not bool(stage.isfinite().all()):
+            raise BankError(f"expected finite (M, C) float16 tokens, got {tuple(stage.shape)} {stage.dtype}")
+    golden = tensors.get("golden")
+    return ReferenceBank(
+        header=header,
+        tokens=tokens,
+        text_features=tensors.get("text_features"),
+        golden=None if golden is None else golden.numpy(),
+    )
+
+
+def _header(fields: dict[str, Any]) -> BankHeader:
+    calibration = fields.pop("calibration")
+    thresholds = calibration.pop("thresholds")
+    rule = {name: tuple(values) for name, values in fields.pop("rule").items()}
+    return BankHeader(
+        match=MatchOptions(**fields.pop("match")),
+        rule=ScoreRule(**rule),
+        calibration=Calibration(
+            reference_scores=tuple(calibration.pop("reference_scores")),
+            calibration_scores=tuple(calibration.pop("calibration_scores")),
+            thresholds=Thresholds(
+                reject=thresholds["reject"],
+                review=thresholds["review"],
+                state=ThresholdState(thresholds["state"]),
+            ),
+            **calibration,
+        ),
+        stages=tuple(fields.pop("stages")),
+        map_scale=tuple(fields.pop("map_scale")),
+        source_size=tuple(fields.pop("source_size")),
+        sources=tuple(Source(**source) for source in fields.pop("sources")),
+        **fields,
+    )

@@ -1,0 +1,138 @@
+"""Encoder presets: plain data over one builder (core.encoder). Knows no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import EncoderError
+
+Activation = Literal["gelu", "quickgelu"]
+MethodName = Literal["april-gan", "sdp", "sdp+", "bank"]
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSpec:
+    """What to build.
+
+    name: for people and the encoder id. model: an open_clip model name, or its config as a dict.
+    pretrained: open_clip's tag for its own download, None where weights are always a local file.
+    image_size: pixels a side, every picture is squashed to it. stages: 1-based blocks (ViT) or feature levels
+    (CNN) whose tokens are matched. statistics: of the streaming score ("4.max"; None: max and mean of every
+    stage). activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
+    """
+
+    name: str
+    model: str | dict[str, Any]
+    pretrained: str | None
+    image_size: int
+    stages: tuple[int, ...]
+    activation: Activation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    method: MethodName
+    statistics: tuple[str, ...] | None = None
+
+
+PRESETS: dict[str, EncoderSpec] = {
+    "april-gan": EncoderSpec(
+        name="april-gan",
+        model="ViT-L-14-336",
+        pretrained="openai",
+        image_size=518,
+        stages=(6, 12, 18, 24),
+        # OpenAI trained with QuickGELU; the published adapters are on exact-GELU features.
+        activation="gelu",
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        method="april-gan",
+    ),
+    "sdp": EncoderSpec(
+        name="sdp",
+        model="ViT-B-16-plus-240",
+        pretrained="laion400m_e31",
+        image_size=240,
+        stages=(3, 6, 9, 12),
+        activation="gelu",
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        method="sdp",
+    ),
+    "lite": EncoderSpec(
+        name="lite",
+        model={"timm_model_name": "tf_efficientnet_lite0"},
+        pretrained=None,
+        image_size=512,
+        stages=(4, 5),
+        activation="gelu",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        method="bank",
+        statistics=("4.max", "5.mean"),
+    ),
+}
+
+
+def resolve_spec(
+    preset: str,
+    *,
+    activation: Activation | None = None,
+    stages: tuple[int, ...] | None = None,
+    image_size: int | None = None,
+) -> EncoderSpec:
+    """The spec of a preset name or of an open_clip config file, with overrides.
+
+    preset: a key of PRESETS, or the path of a JSON file with open_clip's model config (`embed_dim`,
+    `vision_cfg`, `text_cfg`, optionally `quick_gelu`, or these under `model_cfg`).
+
+    Raises EncoderError for an unknown name, an unreadable file or an empty or repeating stage set.
+    """
+    spec = PRESETS[preset] if preset in PRESETS else _spec_from_file(preset)
+    spec = replace(
+        spec,
+        activation=activation or spec.activation,
+        stages=tuple(stages) if stages is not None else spec.stages,
+        image_size=image_size or spec.image_size,
+    )
+    if not spec.stages or list(spec.stages) != sorted(set(spec.stages)) or spec.stages[0] < 1:
+        raise EncoderError(f"stages must be 1-based, ascending and distinct, got {list(spec.stages)}")
+    return spec
+
+
+def _spec_from_file(preset: str) -> EncoderSpec:
+    path = Path(preset)
+    if path.suffix != ".json":
+        raise EncoderError(f"expected a preset ({', '.join(PRESETS)}) or an open_clip CONFIG.json, got {preset!r}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("model_cfg", config)
+        vision = config["vision_cfg"]
+        image_size = vision.get("image_size", 224)
+        layers = vision.get("layers", 12)
+    except OSError as error:
+        raise EncoderError(f"cannot read the model config {path}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise EncoderError(f"{path} is not an open_clip model config: {error!r}") from error
+    return EncoderSpec(
+        name=path.stem,
+        model=config,
+        pretrained=None,
+        image_size=int(image_size if isinstance(image_size, int) else image_size[0]),
+        stages=_quarters(layers),
+        activation="quickgelu" if config.get("quick_gelu") else "gelu",
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        method="bank",
+    )
+
+
+def _quarters(layers: int | list[int]) -> tuple[int, ...]:
+    """The ends of the four quarters of a ViT, as the paper takes them; the last two levels of a CNN."""
+    if not isinstance(layers, int):
+        return (len(layers), len(layers) + 1)
+    return tuple(sorted({max(1, layers * quarter // 4) for quarter in (1, 2, 3, 4)}))

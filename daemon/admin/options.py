@@ -1,0 +1,67 @@
+"""Options that several commands share, and how their text becomes a value."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.settings import ID_PATTERN
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+Line = Annotated[int, typer.Option("--line", min=0, max=9999, help="The line's id in the settings.")]
+AnyLine = Annotated[int | None, typer.Option("--line", min=0, max=9999, help="Only this line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Why = Annotated[str | None, typer.Option("--why", help="The reason, for the audit.")]
+Images = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[IMAGE|DIR]...", help="JPEG or PNG files, or folders of them.", show_default=False),
+]
+FalseRejects = Annotated[
+    float | None,
+    typer.Option("--max-false-rejects", metavar="P", help="Promise at most this rate of rejected good parts."),
+]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0, help="Wait until the running daemon scores with it."),
+]
+
+
+def duration(text: str) -> timedelta:
+    """ "90s", "30m", "8h", "7d" to a timedelta; a usage error for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if match is None:
+        raise typer.BadParameter(f"expected a duration like 90s, 30m, 8h or 7d, got {text!r}")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def identifier(text: str) -> str:
+    """A name that may stand in paths and keys; a usage error for anything else."""
+    if not re.fullmatch(ID_PATTERN, text):
+        raise typer.BadParameter(
+            f"expected 1 to 64 letters, digits, - or _ that begin with a letter or digit, got {text!r}"
+        )
+    return text
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """ "6,12,18,24" to a tuple; a usage error for anything else."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"expected whole numbers like 6,12,18,24, got {text!r}") from error
+
+
+def not_in_this_version(option: str, what: str) -> typer.BadParameter:
+    """The usage error for an option whose branch is not built yet."""
+    return typer.BadParameter(f"{what} is not in this version", param_hint=option)
+
+
+Product = Annotated[
+    str | None,
+    typer.Option("--product", metavar="NAME", parser=identifier, help="The product's name."),
+]

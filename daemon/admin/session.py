@@ -1,0 +1,98 @@
+"""What one command works with: settings, records, cache, scorer; each opened on first use, closed at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from functools import cached_property
+from pathlib import Path
+
+import core
+from daemon.bank_cache import BankCache
+from daemon.records import LineAssignment, Records
+from daemon.settings import ConfigurationError, LineSettings, Settings, load_settings
+
+
+class Refused(Exception):
+    """What was asked cannot be done with the data at hand; the message says what would do. Exit code 1."""
+
+
+class Unavailable(Exception):
+    """A service that the command needs does not answer. Exit code 69."""
+
+
+class Session:
+    """One command's view of the installation. Raises ConfigurationError where settings are wrong."""
+
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings that the daemon finds as well."""
+        return load_settings(self._config)
+
+    @property
+    def state_dir(self) -> Path:
+        """The state folder."""
+        return self.settings.state.dir
+
+    @cached_property
+    def records(self) -> Records:
+        """SQL; a missing SQLite file is created, as the daemon would."""
+        records = Records(self.settings.records_url)
+        records.prepare()
+        return records
+
+    @cached_property
+    def cache(self) -> BankCache:
+        """Redis, which may be down."""
+        try:
+            return BankCache(self.settings.redis_url)
+        except ValueError as error:  # its message would repeat the URL
+            raise ConfigurationError('redis.url: expected "embedded", redis://…, rediss://… or unix://…') from error
+
+    def line(self, line_id: int) -> LineSettings:
+        """A configured line. Raises Refused, saying which ones are."""
+        line = self.settings.line(line_id)
+        if line is None:
+            configured = ", ".join(str(known.id) for known in self.settings.lines) or "none"
+            raise Refused(f"line {line_id} is not in the settings; configured lines: {configured}")
+        return line
+
+    def assigned(self, line_id: int) -> LineAssignment:
+        """What a configured line scores with. Raises Refused where it never was enrolled."""
+        self.line(line_id)
+        assignment = self.records.line(line_id)
+        if assignment is None:
+            raise Refused(f"line {line_id} has no bank yet: enrol it with `aprilgan-admin enroll --line {line_id}`")
+        return assignment
+
+    def scorer(self) -> core.Scorer:
+        """The scorer that the daemon's worker builds from the same settings. Slow: it loads the weights."""
+        model = self.settings.model
+        encoder = core.load_encoder(
+            model.preset,
+            weights=model.weights,
+            activation=model.activation,
+            stages=model.stages,
+            image_size=model.image_size,
+            device=model.device,
+            precision=model.precision,
+        )
+        return core.Scorer(encoder, method=model.method)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        opened = vars(self)
+        for name in ("records", "cache"):
+            if name in opened:
+                opened[name].close()
+
+
+def operator() -> str:
+    """Who runs this command: the name the system knows, not what the environment claims."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

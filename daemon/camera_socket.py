@@ -1,0 +1,139 @@
+"""The ROUTER that cameras connect to: messages out of it, replies into it, and its monitor.
+
+Knows no protocol above the route. A reply that cannot leave now is kept and tried again; one whose peer is
+gone is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from daemon.observer import Observer
+
+MAX_PART_BYTES = 128 * 1024 * 1024
+"""libzmq disconnects a peer above this without a word; polite refusals begin far below."""
+MAX_HELD_REPLIES = 4096
+_EVENTS = {
+    zmq.EVENT_ACCEPTED: "accepted",
+    zmq.EVENT_DISCONNECTED: "disconnected",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshake_failed",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "handshake_failed",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "handshake_failed",
+}
+_OPTIONS = {
+    zmq.RCVHWM: 4,
+    zmq.SNDHWM: 4,
+    zmq.MAXMSGSIZE: MAX_PART_BYTES,
+    zmq.LINGER: 0,
+    zmq.HEARTBEAT_IVL: 500,
+    zmq.HEARTBEAT_TIMEOUT: 1500,
+    zmq.HANDSHAKE_IVL: 5000,
+    zmq.ROUTER_MANDATORY: 1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Message:
+    """What a peer sent. parts: everything after its route, not copied."""
+
+    route: bytes
+    parts: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.nbytes for part in self.parts)
+
+
+class CameraSocket:
+    """A bound ROUTER with its monitor. Raises zmq.ZMQError if it cannot bind."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, *, observer: Observer) -> None:
+        self._observer = observer
+        self._held: dict[bytes, deque[bytes]] = {}
+        self._held_count = 0
+        self.socket = context.socket(zmq.ROUTER)
+        for option, value in _OPTIONS.items():
+            self.socket.setsockopt(option, value)
+        self.monitor = self.socket.get_monitor_socket(sum(set(_EVENTS)))
+        try:
+            self.socket.bind(bind)
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is bound, the port filled in."""
+        return self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def held(self) -> int:
+        """Replies that wait for room in their peer's queue."""
+        return self._held_count
+
+    def receive(self, *, limit: int, limit_bytes: int) -> list[Message]:
+        """What lies in the queue now, without waiting: at most `limit` messages or about `limit_bytes`."""
+        messages: list[Message] = []
+        size = 0
+        while len(messages) < limit and size < limit_bytes:
+            try:
+                route, *parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            messages.append(Message(route=route.bytes, parts=tuple(part.buffer for part in parts)))
+            size += messages[-1].size
+        return messages
+
+    def reply(self, route: bytes, body: bytes) -> None:
+        """Send one reply behind the delimiter. Each request is answered once: a REQ peer takes no second."""
+        if route in self._held or not self._send(route, body):
+            self._hold(route, body)
+
+    def flush(self) -> None:
+        """Try the held replies again, each peer's in order."""
+        for route, bodies in list(self._held.items()):
+            while bodies and self._send(route, bodies[0]):
+                bodies.popleft()
+                self._held_count -= 1
+            if not bodies:
+                del self._held[route]
+
+    def watch_connections(self) -> None:
+        """Pass what the monitor saw to the observer."""
+        while self.monitor.poll(0):
+            event = recv_monitor_message(self.monitor)["event"]
+            if event in _EVENTS:
+                self._observer.connection(_EVENTS[zmq.Event(event)])
+
+    def close(self, *, linger_ms: int = 0) -> None:
+        """Close. linger_ms: how long the I/O thread may go on sending the last replies."""
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(linger_ms)
+
+    def _send(self, route: bytes, body: bytes) -> bool:
+        """Whether the reply is off our hands: sent, or its peer gone."""
+        parts: Sequence[bytes] = (route, b"", body)
+        try:
+            self.socket.send_multipart(parts, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:
+                raise
+            self._observer.connection("unreachable")
+        return True
+
+    def _hold(self, route: bytes, body: bytes) -> None:
+        if self._held_count >= MAX_HELD_REPLIES:  # peers that send and never read; the outbox has their verdicts
+            self._observer.connection("unreachable")
+            return
+        self._held.setdefault(route, deque()).append(body)
+        self._held_count += 1

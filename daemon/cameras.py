@@ -1,0 +1,82 @@
+"""The configured cameras: which line each looks at and what was promised to it. The wire cannot change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon.flow import Identity, Refusal, RefusalReason
+
+if TYPE_CHECKING:
+    from daemon.settings import CameraSettings, LineSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """One camera. color: channel order of its raw frames, "bgr" | "rgb" | "gray".
+
+    deadline_ms: receipt to verdict, its line's. reply: "verdict", or "queued" for lines that only want to
+    know that the frame is safe.
+    """
+
+    name: str
+    line: int
+    color: str
+    deadline_ms: int
+    reply: str
+
+
+class CameraDirectory:
+    """Looks cameras up by the name that a message claims."""
+
+    def __init__(self, cameras: Iterable[Camera]) -> None:
+        self._by_name = {camera.name: camera for camera in cameras}
+
+    @classmethod
+    def of(cls, lines: Iterable[LineSettings], cameras: Iterable[CameraSettings]) -> CameraDirectory:
+        """The directory of these settings; each camera's line must be among `lines`."""
+        by_id = {line.id: line for line in lines}
+        return cls(
+            Camera(
+                name=camera.name,
+                line=camera.line,
+                color=camera.color,
+                deadline_ms=by_id[camera.line].deadline_ms,
+                reply=by_id[camera.line].reply,
+            )
+            for camera in cameras
+        )
+
+    def named(self, claim: object) -> Camera:
+        """The camera of that name. Raises Refusal(UNKNOWN_CAMERA): a name is never guessed."""
+        camera = self._by_name.get(claim) if isinstance(claim, str) else None
+        if camera is None:
+            raise Refusal(RefusalReason.UNKNOWN_CAMERA, f"unknown camera {repr(claim)[:80]}")
+        return camera
+
+    def line_of(self, name: str) -> int | None:
+        """The line of a configured camera, else None."""
+        camera = self._by_name.get(name)
+        return camera.line if camera else None
+
+    def lines(self) -> frozenset[int]:
+        """Every line that some camera looks at."""
+        return frozenset(camera.line for camera in self._by_name.values())
+
+
+class SequenceWatch:
+    """Notices numbers that a native sender's life skipped. Bounded: one entry a configured camera."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def missing(self, identity: Identity) -> int:
+        """How many numbers were skipped since the last frame of this life; 0 for a replay or a new life."""
+        if identity.boot is None or identity.seq is None:
+            return 0
+        boot, last = self._last.get(identity.camera, (identity.boot, identity.seq - 1))
+        if boot != identity.boot:
+            last = identity.seq - 1
+        self._last[identity.camera] = (identity.boot, max(last, identity.seq))
+        return max(0, identity.seq - last - 1)

@@ -1,0 +1,140 @@
+"""Heatmap pictures: the frame with its anomaly map laid over it, on the product's own fixed scale.
+
+The scale is absolute (the bank's `map_scale`, from good parts), never the frame's own range: a good part
+stays cold, however its noise happens to spread. The colours are OpenCV's inferno, which grows in
+lightness and so reads in grey and for colour-blind eyes; a contour marks what lies above the scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.float32]
+
+FOLDER = "heatmaps"
+MAX_SIDE = 1024
+"""Pixels of the longer side of a picture; larger frames are shrunk."""
+MAX_OPACITY = 0.65
+CONTOUR_RGB = (255, 255, 255)
+PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+"""Level 1: a heatmap is read once and written thousands of times."""
+
+
+def overlay(image: Image, anomaly_map: Map, scale: tuple[float, float]) -> Image:
+    """The frame under its map: (H, W, 3) uint8 RGB at the frame's own size, at most 1024 px a side.
+
+    image: (H, W, 3) uint8 RGB. anomaly_map: (S, S) of the squashed frame; what is not finite shows hot.
+    scale: the map's (cold, hot) values. Opacity grows with heat, so that a good part shows itself.
+    """
+    low, high = scale
+    if not high > low:
+        raise ValueError(f"expected a scale that grows, got {scale}")
+    picture = _shrunk(image)
+    height, width = picture.shape[:2]
+    finite = np.nan_to_num(anomaly_map.astype(np.float32), nan=high * 2 + 1, posinf=high * 2 + 1, neginf=low)
+    values = cv2.resize(finite, (width, height), interpolation=cv2.INTER_LINEAR)
+    heat = np.clip((values - low) / (high - low), 0.0, 1.0)
+    colours = cv2.cvtColor(
+        cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB
+    )
+    opacity = (heat * MAX_OPACITY)[..., None]
+    blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return _outlined(blended, values > high)
+
+
+def heatmap_path(line: int, key: str, day: date) -> str:
+    """Where the heatmap of a frame lies, relative to the state folder."""
+    return f"{FOLDER}/{line}/{day.isoformat()}/{_file_name(key)}"
+
+
+def write_heatmap(state: Path, relative: str, picture: Image) -> None:
+    """Write the PNG so that it is whole and durable or not there: tmp, fsync, rename, fsync of the folder.
+
+    picture: (H, W, 3) uint8 RGB. Raises OSError.
+    """
+    ok, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), PNG_OPTIONS)
+    if not ok:
+        raise OSError(f"cannot encode a picture of shape {picture.shape} as PNG")
+    path = state / relative
+    _make_folder(path.parent)
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def sweep_orphans(
+    state: Path, is_known: Callable[[str], bool], *, days: frozenset[date] | None = None
+) -> int:
+    """Delete heatmaps that no verdict names, and unfinished ones; returns how many.
+
+    is_known: whether a path relative to the state folder stands in a verdict. days: look at these only
+    (an orphan is young: it was written just before the kill); None looks at all.
+    """
+    removed = 0
+    for path in _files(state / FOLDER, days):
+        if path.suffix == ".tmp" or not is_known(path.relative_to(state).as_posix()):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _file_name(key: str) -> str:
+    # Keys are `camera:boot:seq` or a ULID, both checked at ingress. Quoting is one to one, and leaves no
+    # character that could lead out of the folder.
+    return quote(key, safe=":") + ".png"
+
+
+def _files(root: Path, days: frozenset[date] | None) -> Iterator[Path]:
+    wanted = None if days is None else {day.isoformat() for day in days}
+    for folder in root.glob("*/*"):
+        if wanted is None or folder.name in wanted:
+            yield from (path for path in folder.iterdir() if path.is_file())
+
+
+def _shrunk(image: Image) -> Image:
+    height, width = image.shape[:2]
+    factor = MAX_SIDE / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _outlined(picture: Image, region: npt.NDArray[np.bool_]) -> Image:
+    """The picture with a line around each region that lies above the scale."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    thickness = max(1, round(max(picture.shape[:2]) / 400))
+    return np.asarray(
+        cv2.drawContours(np.ascontiguousarray(picture), contours, -1, CONTOUR_RGB, thickness), dtype=np.uint8
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

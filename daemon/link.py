@@ -1,0 +1,159 @@
+"""The messages between ingress and worker. One module, so that both ends change together.
+
+Frames go down one PUSH/PULL pair (`[header, payload]`), everything else comes up another (`[message]`).
+Headers are msgpack; the payload is the camera's bytes untouched. Both sockets are ipc in the state
+folder's run directory, bound by ingress; a worker's life number is part of the frames endpoint's name,
+so that a replaced worker never sees its predecessor's frames.
+
+Knows nothing of sockets: values in, bytes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgpack
+
+
+class LinkError(Exception):
+    """A message of the other process that cannot be read. Never expected: both ends are this program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHeader:
+    """What the worker needs to know of a frame besides its pixels (see flow.RawFrame for the fields)."""
+
+    key: str
+    line: int
+    camera: str
+    encoding: str
+    dtype: str
+    shape: tuple[int, ...]
+    color: str
+    received_ns: int
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredFrame:
+    """The worker's answer to one frame. `decision` and `reason` as in flow.Verdict.
+
+    queue_ms: receipt by ingress to start of the batch. infer_ms: the batch's time from start to decision.
+    """
+
+    key: str
+    decision: str
+    reason: str | None
+    score: float | None = None
+    threshold: float | None = None
+    threshold_state: str | None = None
+    p_value: float | None = None
+    product: str | None = None
+    bank_sha256: str | None = None
+    model_id: str | None = None
+    adapter_sha256: str | None = None
+    batch_size: int | None = None
+    queue_ms: float | None = None
+    infer_ms: float | None = None
+    heatmap: str | None = None
+    no_heatmap: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """One batch, for the metrics. seconds: stage name -> duration ("decode", "encode", "match", "heatmap")."""
+
+    worker: int
+    size: int
+    bucket: int
+    close_reason: str
+    seconds: dict[str, float]
+    retries: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """A heartbeat, sent every second by a thread of its own, whatever the scorer is doing.
+
+    progress: counts scorer loop turns (it also turns when idle); with `busy_ms` (how long the current batch
+    has been running, 0 when idle) it tells a slow worker from a hung one.
+    lines: line id -> {"product", "bank", "threshold", "threshold_state", "error"}.
+    """
+
+    worker: int
+    life: int
+    pid: int
+    phase: str
+    """"loading" | "ready" | "stopping"."""
+    progress: int
+    busy_ms: float
+    queued: int
+    device: str = ""
+    precision: str = ""
+    model_id: str = ""
+    selftest: str = "skipped"
+    """"passed" | "failed" | "skipped"."""
+    redis_up: bool = False
+    db_up: bool = False
+    bank_loads: dict[str, int] = field(default_factory=dict)
+    """"source/result" -> count, e.g. "redis/ok", "file/ok", "redis/bad_sha"."""
+    bank_bytes: int = 0
+    lines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    heatmaps: dict[str, int] = field(default_factory=dict)
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredBatch:
+    """Answers of one batch with its report; they travel together so that counts and rows agree."""
+
+    worker: int
+    life: int
+    frames: tuple[ScoredFrame, ...]
+    report: BatchReport | None
+
+
+def pack_frame_header(header: FrameHeader) -> bytes:
+    """Frame header to bytes; the inverse of `unpack_frame_header`."""
+    return bytes(msgpack.packb(asdict(header)))
+
+
+def unpack_frame_header(data: bytes) -> FrameHeader:
+    """Bytes to frame header. Raises LinkError."""
+    fields = _unpack(data)
+    fields["shape"] = tuple(fields["shape"])
+    return FrameHeader(**fields)
+
+
+def pack_upward(message: ScoredBatch | WorkerStatus) -> bytes:
+    """Worker message to bytes; the inverse of `unpack_upward`."""
+    return bytes(msgpack.packb({"type": type(message).__name__, **asdict(message)}))
+
+
+def unpack_upward(data: bytes) -> ScoredBatch | WorkerStatus:
+    """Bytes to worker message. Raises LinkError."""
+    fields = _unpack(data)
+    kind = fields.pop("type", None)
+    if kind == WorkerStatus.__name__:
+        return WorkerStatus(**fields)
+    if kind == ScoredBatch.__name__:
+        report = fields["report"]
+        return ScoredBatch(
+            worker=fields["worker"],
+            life=fields["life"],
+            frames=tuple(ScoredFrame(**frame) for frame in fields["frames"]),
+            report=None if report is None else BatchReport(**report),
+        )
+    raise LinkError(f"expected a ScoredBatch or WorkerStatus, got type {kind!r}")
+
+
+def _unpack(data: bytes) -> dict[str, Any]:
+    try:
+        fields = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise LinkError(f"expected a msgpack map, got {len(data)} bytes: {error}") from error
+    if not isinstance(fields, dict):
+        raise LinkError(f"expected a msgpack map, got {type(fields).__name__}")
+    return fields

@@ -1,0 +1,236 @@
+"""The outbox: a journal of frames and verdicts in SQLite, durable before anything is acknowledged.
+
+`pending` holds the frames that have no verdict yet, `verdicts` every verdict in the order it was committed;
+`position` is that order. What SQL has is one number, `recorded_up_to`. Recorded verdicts are kept a while to
+answer replays. One process writes (`Outbox`); the recorder reads through a connection of its own
+(`OutboxReader`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from daemon.flow import Frame, Identity, Verdict
+from daemon.verdicts import from_text, to_text
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS pending (
+    key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, received_at TEXT NOT NULL, identity TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS verdicts (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, decided_at TEXT NOT NULL,
+    verdict TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS recorded (one INTEGER PRIMARY KEY CHECK (one = 1), up_to INTEGER NOT NULL);
+INSERT OR IGNORE INTO recorded VALUES (1, 0);
+"""
+_FORMAT = 1
+_BUSY_TIMEOUT_S = 5.0
+
+
+class OutboxUnavailable(Exception):
+    """The journal cannot be written or read now: disk full, file locked or damaged. Nothing was changed."""
+
+
+class OutboxInUse(Exception):
+    """Another process writes this outbox."""
+
+
+class StoredVerdict(NamedTuple):
+    """A verdict and its place in the order of commits."""
+
+    position: int
+    verdict: Verdict
+
+
+class Outbox:
+    """The one writer. Not thread-safe: it belongs to the ingress loop.
+
+    Raises OutboxInUse if another process has it open, OutboxUnavailable if the file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, keep_rows: int = 100_000) -> None:
+        self._keep_rows = keep_rows
+        self._path = path
+        self._lock = _take_lock(path.with_suffix(".lock"))
+        try:
+            self._connection = _open_for_writing(path)
+            self._up_to = _number(self._connection, "SELECT up_to FROM recorded")
+            self._last = max(
+                self._up_to, _number(self._connection, "SELECT COALESCE(MAX(position), 0) FROM verdicts")
+            )
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise OutboxUnavailable(f"cannot open the outbox {path}: {error}") from error
+
+    @property
+    def recorded_up_to(self) -> int:
+        """The position up to which SQL has every verdict."""
+        return self._up_to
+
+    @property
+    def unrecorded(self) -> int:
+        """How many verdicts wait for SQL."""
+        return self._last - self._up_to
+
+    def pending(self) -> list[Frame]:
+        """Frames without a verdict, in order of receipt: at start, those an earlier life left behind."""
+        query = "SELECT key, sha256, received_at, identity FROM pending ORDER BY received_at, key"
+        return [_frame(*row) for row in self._connection.execute(query)]
+
+    def find(self, key: str) -> Verdict | None:
+        """The verdict of that key, or None where there is none (or no longer one). Raises OutboxUnavailable."""
+        try:
+            row = self._connection.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
+        return None if row is None else from_text(row[0])
+
+    def commit(
+        self, *, pending: Sequence[Frame] = (), verdicts: Sequence[Verdict] = (), recorded_up_to: int = 0
+    ) -> None:
+        """One durable transaction: new frames, new verdicts (their pending rows go), and what SQL has by now.
+
+        A frame that is decided in the same turn it came needs no pending row. The first verdict of a key
+        stands. Raises OutboxUnavailable, and then nothing has changed.
+        """
+        decided = {verdict.key for verdict in verdicts}
+        up_to = max(self._up_to, min(recorded_up_to, self._last))
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._insert_pending([frame for frame in pending if frame.key not in decided])
+                self._insert_verdicts(verdicts)
+                if up_to > self._up_to:
+                    self._mark(up_to)
+                last = _number(self._connection, "SELECT COALESCE(MAX(position), 0) FROM verdicts")
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot write the outbox: {error}") from error
+        self._up_to, self._last = up_to, max(self._last, last)
+
+    def oldest_unrecorded(self) -> datetime | None:
+        """When the verdict that waits longest for SQL was decided."""
+        row = self._connection.execute(
+            "SELECT decided_at FROM verdicts WHERE position > ? ORDER BY position LIMIT 1", (self._up_to,)
+        ).fetchone()
+        return None if row is None else datetime.fromisoformat(row[0])
+
+    def bytes_used(self) -> int:
+        """Size of the journal on disk, its write-ahead log included."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        """Close the file and let another process have it."""
+        self._connection.close()
+        self._lock.close()
+
+    def _insert_pending(self, frames: Sequence[Frame]) -> None:
+        rows = [
+            (frame.key, frame.sha256, frame.received_at.isoformat(), _identity_text(frame.identity))
+            for frame in frames
+        ]
+        self._connection.executemany("INSERT INTO pending VALUES (?, ?, ?, ?)", rows)
+
+    def _insert_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        self._connection.executemany(
+            "INSERT INTO verdicts (key, decided_at, verdict) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            [(verdict.key, verdict.decided_at.isoformat(), to_text(verdict)) for verdict in verdicts],
+        )
+        self._connection.executemany(
+            "DELETE FROM pending WHERE key = ?", [(verdict.key,) for verdict in verdicts]
+        )
+
+    def _mark(self, up_to: int) -> None:
+        self._connection.execute("UPDATE recorded SET up_to = ?", (up_to,))
+        self._connection.execute("DELETE FROM verdicts WHERE position <= ?", (up_to - self._keep_rows,))
+
+
+class OutboxReader:
+    """The recorder's read-only view. It belongs to the recorder's thread, which also opens it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def recorded_up_to(self) -> int:
+        """The mark that the last life left. Raises OutboxUnavailable."""
+        try:
+            return _number(self._opened(), "SELECT up_to FROM recorded")
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
+
+    def after(self, position: int, *, limit: int) -> list[StoredVerdict]:
+        """The next verdicts in order of commit. Raises OutboxUnavailable."""
+        query = "SELECT position, verdict FROM verdicts WHERE position > ? ORDER BY position LIMIT ?"
+        try:
+            rows = self._opened().execute(query, (position, limit)).fetchall()
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
+        return [StoredVerdict(position, from_text(text)) for position, text in rows]
+
+    def close(self) -> None:
+        """Close the connection, from the thread that used it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S
+            )
+        return self._connection
+
+
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    found = _number(connection, "PRAGMA user_version")
+    if found not in (0, _FORMAT):
+        connection.close()
+        raise OutboxUnavailable(f"expected outbox format {_FORMAT} in {path}, got {found}")
+    connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_FORMAT};")
+    return connection
+
+
+def _take_lock(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.open("w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise OutboxInUse(f"{path} is locked: another daemon writes this outbox") from error
+    return lock
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def _identity_text(identity: Identity) -> str:
+    return json.dumps(asdict(identity), default=datetime.isoformat, separators=(",", ":"))
+
+
+def _frame(key: str, sha256: str, received_at: str, identity: str) -> Frame:
+    """A stored frame. Its monotonic times are gone with the life that took them, so they are 0."""
+    fields = json.loads(identity)
+    if fields["captured_at"] is not None:
+        fields["captured_at"] = datetime.fromisoformat(fields["captured_at"])
+    return Frame(
+        key=key,
+        identity=Identity(**fields),
+        sha256=sha256,
+        received_at=datetime.fromisoformat(received_at),
+        received_ns=0,
+        deadline_ns=0,
+    )

@@ -1,0 +1,177 @@
+"""What the worker's threads know of themselves, and the thread that tells ingress every second."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import zmq
+
+from daemon.clock import Clock
+from daemon.link import WorkerStatus, pack_upward
+
+BEAT_S = 1.0
+
+
+class BankView(Protocol):
+    """What the status says of banks (daemon.banks.BankKeeper)."""
+
+    def status(self) -> BankStatus: ...
+
+
+class BankStatus(Protocol):
+    """A snapshot: see WorkerStatus for the fields."""
+
+    @property
+    def redis_up(self) -> bool: ...
+
+    @property
+    def db_up(self) -> bool: ...
+
+    @property
+    def loads(self) -> dict[str, int]: ...
+
+    @property
+    def bytes_held(self) -> int: ...
+
+    @property
+    def lines(self) -> dict[str, dict[str, Any]]: ...
+
+
+class StatusBoard:
+    """Written by every thread of the worker, read by the beat. All methods are safe from any thread."""
+
+    def __init__(self, *, worker: int, life: int, clock: Clock) -> None:
+        self._worker = worker
+        self._life = life
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._phase = "loading"
+        self._progress = 0
+        self._busy_since_ns: int | None = None
+        self._model: dict[str, str] = {}
+        self._selftest = "skipped"
+        self._heatmaps: Counter[str] = Counter()
+
+    def enter(self, phase: str) -> None:
+        """The worker is "loading", "ready" or "stopping"."""
+        with self._lock:
+            self._phase = phase
+
+    @property
+    def phase(self) -> str:
+        """The phase entered last."""
+        with self._lock:
+            return self._phase
+
+    def loaded(self, *, device: str, precision: str, model_id: str) -> None:
+        """The encoder is there."""
+        with self._lock:
+            self._model = {"device": device, "precision": precision, "model_id": model_id}
+
+    def turned(self) -> None:
+        """The scorer loop began a turn."""
+        with self._lock:
+            self._progress += 1
+
+    def busy(self, since_ns: int | None) -> None:
+        """A batch began at this moment, or (None) ended."""
+        with self._lock:
+            self._busy_since_ns = since_ns
+
+    def selftest(self, outcome: str) -> None:
+        """The golden self-test "passed", "failed" or was "skipped"."""
+        with self._lock:
+            self._selftest = outcome
+
+    def heatmap(self, result: str) -> None:
+        """A heatmap was "written", "skipped" or "failed"."""
+        with self._lock:
+            self._heatmaps[result] += 1
+
+    def status(self, *, queued: int, banks: BankStatus) -> WorkerStatus:
+        """The heartbeat as of now."""
+        with self._lock:
+            since_ns = self._busy_since_ns
+            return WorkerStatus(
+                worker=self._worker,
+                life=self._life,
+                pid=os.getpid(),
+                phase=self._phase,
+                progress=self._progress,
+                busy_ms=0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e6,
+                queued=queued,
+                selftest=self._selftest,
+                redis_up=banks.redis_up,
+                db_up=banks.db_up,
+                bank_loads=banks.loads,
+                bank_bytes=banks.bytes_held,
+                lines=banks.lines,
+                heatmaps=dict(self._heatmaps),
+                rss_bytes=resident_bytes(),
+                **self._model,
+            )
+
+
+class Beat(threading.Thread):
+    """Sends the status every second on a socket of its own, whatever the scorer is doing."""
+
+    def __init__(
+        self,
+        board: StatusBoard,
+        *,
+        banks: BankView,
+        queued: Callable[[], int],
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        every_s: float = BEAT_S,
+    ) -> None:
+        super().__init__(name="beat", daemon=True)
+        self._board = board
+        self._banks = banks
+        self._queued = queued
+        self._context = context
+        self._endpoint = endpoint
+        self._every_s = every_s
+        self._now = threading.Event()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Beat until stopped; the last beat says "stopping"."""
+        with self._context.socket(zmq.PUSH) as socket:
+            socket.set(zmq.LINGER, 500)
+            socket.set(zmq.SNDHWM, 8)
+            socket.connect(self._endpoint)
+            while not self._ended.is_set():
+                self._send(socket)
+                self._now.wait(self._every_s)
+                self._now.clear()
+            self._send(socket)
+
+    def now(self) -> None:
+        """Something changed that should not wait for the next second."""
+        self._now.set()
+
+    def stop(self) -> None:
+        """Send one last status and end."""
+        self._ended.set()
+        self._now.set()
+        self.join()
+
+    def _send(self, socket: zmq.Socket[bytes]) -> None:
+        status = self._board.status(queued=self._queued(), banks=self._banks.status())
+        try:
+            socket.send(pack_upward(status), zmq.DONTWAIT)
+        except zmq.Again:
+            pass  # ingress is behind by eight seconds of statuses: an old one tells it nothing
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()

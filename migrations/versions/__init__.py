@@ -1,0 +1,1 @@
+"""One file a revision; together they build the tables of daemon.schema."""
