@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.bank import BankHeader, MatchOptions, PreparedBank, ReferenceBank
+    from core.bank import BankHeader, PreparedBank, ReferenceBank
     from core.bank_file import bank_from_bytes, bank_to_bytes
     from core.calibration import Calibration
     from core.decide import Decision, Thresholds, ThresholdState
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from core.flow import AnomalyResult, Sample
     from core.image import ImageHeader, decode_image, image_from_raw, read_header
+    from core.presets import MatchOptions
     from core.scorer import Scorer
 
 _HOMES = {
@@ -55,7 +56,7 @@ _HOMES = {
     "Features": "encoder",
     "ImageError": "errors",
     "ImageHeader": "image",
-    "MatchOptions": "bank",
+    "MatchOptions": "presets",
     "MismatchError": "errors",
     "PreparedBank": "bank",
     "ReferenceBank": "bank",

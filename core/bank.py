@@ -14,22 +14,10 @@ from core.decide import Thresholds
 from core.encoder import Encoder
 from core.errors import MismatchError
 from core.image import Image
+from core.presets import MatchOptions
 from core.score_rule import ScoreRule
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatchOptions:
-    """How tokens are prepared for matching; enrolment and scoring must agree, so the bank keeps it.
-
-    neighbourhood: side of the square of tokens averaged before matching (1 = none), method.md section 3 item 6.
-    budget: most tokens a stage of the bank keeps. rotations: copies of each reference, turned evenly.
-    """
-
-    neighbourhood: int = 3
-    budget: int = 4096
-    rotations: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +67,14 @@ class BankHeader:
 class ReferenceBank:
     """Header and tensors, on the CPU.
 
-    tokens: per stage (M_s, C_s) float16, unit length. text_features: (2, E) float32 unit rows, normal first,
+    tokens: per stage (M_s, C_s) float16, unit length. descriptors: per stage (R, C_s) float32, unit length, the
+    mean token of each reference (and of each turned copy). text_features: (2, E) float32 unit rows, normal first,
     or None. golden: (S, S, 3) uint8 RGB, a picture whose score must stay what it was, or None.
     """
 
     header: BankHeader
     tokens: tuple[torch.Tensor, ...]
+    descriptors: tuple[torch.Tensor, ...]
     text_features: torch.Tensor | None = None
     golden: Image | None = None
 
@@ -98,10 +88,13 @@ class ReferenceBank:
         """What the golden image scored at enrolment."""
         return self.header.golden_score
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the tokens."""
-        return sum(stage.nbytes for stage in self.tokens)
+    def memory(self, device: torch.device) -> Memory:
+        """The tensors as they are matched."""
+        return Memory(
+            tokens=tuple(stage.float().to(device) for stage in self.tokens),
+            descriptors=tuple(stage.float().to(device) for stage in self.descriptors),
+            neighbourhood=self.header.match.neighbourhood,
+        )
 
     def p_value(self, score: float) -> float | None:
         """Conformal p-value of a score; None unless the bank is calibrated."""
@@ -109,17 +102,34 @@ class ReferenceBank:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Memory:
+    """What pictures are matched with, on the device, float32.
+
+    tokens: per stage (M_s, C_s). descriptors: per stage (R, C_s). neighbourhood: as in MatchOptions.
+    """
+
+    tokens: tuple[torch.Tensor, ...]
+    descriptors: tuple[torch.Tensor, ...]
+    neighbourhood: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the device."""
+        return sum(stage.nbytes for stage in (*self.tokens, *self.descriptors))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedBank:
     """A bank checked against an encoder and moved to its device. Build it with `Scorer.prepare`."""
 
     bank: ReferenceBank
-    tokens: tuple[torch.Tensor, ...]
+    memory: Memory
     text_features: torch.Tensor | None
 
     @property
     def size_bytes(self) -> int:
-        """Bytes the tokens take on the device."""
-        return sum(stage.nbytes for stage in self.tokens)
+        """Bytes the bank takes on the device."""
+        return self.memory.size_bytes
 
 
 def check_belongs(header: BankHeader, encoder: Encoder, *, method: str, adapter_sha256: str | None) -> None:
@@ -154,6 +164,11 @@ def stage_tokens(stage: torch.Tensor, grid: tuple[int, int], neighbourhood: int)
         )
         tokens = plane.reshape(count, channels, length).transpose(1, 2)
     return torch.nn.functional.normalize(tokens, dim=-1)
+
+
+def descriptors(tokens: torch.Tensor) -> torch.Tensor:
+    """Unit tokens (N, L, C) to unit mean tokens (N, C): what a picture is like as a whole."""
+    return torch.nn.functional.normalize(tokens.mean(dim=1), dim=-1)
 
 
 def to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from core.bank import SCHEMA_VERSION, BankHeader, MatchOptions, ReferenceBank, Source
+from core.bank import SCHEMA_VERSION, BankHeader, ReferenceBank, Source
 from core.calibration import Calibration
 from core.decide import Thresholds, ThresholdState
 from core.errors import BankError, CoreError
+from core.presets import MatchOptions
 from core.score_rule import ScoreRule
 
 METADATA_KEY = "aprilgan_bank"
@@ -29,6 +30,7 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 def bank_to_bytes(bank: ReferenceBank) -> tuple[bytes, str]:
     """The bank's file content and its sha256 (hex). The same bank gives the same bytes."""
     tensors = {f"stage.{index}": stage.contiguous() for index, stage in enumerate(bank.tokens)}
+    tensors |= {f"descriptors.{index}": stage.contiguous() for index, stage in enumerate(bank.descriptors)}
     if bank.text_features is not None:
         tensors["text_features"] = bank.text_features.contiguous()
     if bank.golden is not None:
@@ -81,6 +83,7 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
     return ReferenceBank(
         header=header,
         tokens=tokens,
+        descriptors=tuple(tensors[f"descriptors.{index}"] for index in range(len(header.stages))),
         text_features=tensors.get("text_features"),
         golden=None if golden is None else golden.numpy(),
     )

@@ -1,7 +1,7 @@
 """From the scores of good samples to thresholds, in two states that are never confused. Pure.
 
 Provisional: only the references are at hand. Their leave-one-out scores come from smaller banks than live
-parts meet, so nothing is promised; the threshold lies a documented margin above the largest.
+parts meet, so nothing is promised; the threshold lies `provisional_margin` above the largest.
 Calibrated: good samples outside the bank. They are exchangeable with future good parts, so the conformal
 p-value `(1 + #{s_i >= s}) / (n + 1)` keeps the mean false-reject rate at or below P (Vovk et al.; method.md).
 """
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import beta
+from scipy.stats import t as student_t
 
 from core.decide import Thresholds, ThresholdState
 from core.errors import CalibrationError
 
-PROVISIONAL_MARGIN = 1.0
-"""Added above the largest leave-one-out score, in units of the good samples' spread."""
+LEAST_MARGIN = 0.5
+"""Least distance of a provisional threshold above the largest leave-one-out score, in spreads of good samples."""
+PREDICTED = 0.99
 DEFAULT_FALSE_REJECTS = 0.01
 
 
@@ -52,10 +54,23 @@ def conformal_p_value(score: float, good_scores: Sequence[float]) -> float:
     return (1 + at_least) / (len(good_scores) + 1)
 
 
+def provisional_margin(n: int) -> float:
+    """How far above the largest of n leave-one-out scores a provisional threshold lies, in their spread.
+
+    n values fix their own spread poorly: a new value, standardised by it, follows Student's t with n - 1
+    degrees, widened by sqrt(1 + 1/n), while none of the n themselves can lie more than (n - 1)/sqrt(n) above
+    their mean. The margin closes the gap to the 99 % point: 0.7 for 8, 3.6 for 4, 38 for 2, at least 0.5.
+    """
+    if n < 2:
+        return LEAST_MARGIN
+    predictive = float(student_t.ppf(PREDICTED, n - 1)) * math.sqrt(1.0 + 1.0 / n)
+    return max(LEAST_MARGIN, predictive - (n - 1) / math.sqrt(n))
+
+
 def provisional(reference_scores: Sequence[float]) -> Calibration:
     """A threshold from leave-one-out scores alone. Raises CalibrationError unless there are some, all finite."""
     scores = _finite(reference_scores)
-    threshold = max(scores) + PROVISIONAL_MARGIN
+    threshold = max(scores) + provisional_margin(len(scores))
     return Calibration(
         reference_scores=scores,
         calibration_scores=(),

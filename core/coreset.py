@@ -8,14 +8,14 @@ PROJECTED_DIMENSIONS = 64
 """Distances between tokens survive a random projection (Johnson-Lindenstrauss), and 64 dimensions are quick."""
 
 
-def k_centre(tokens: torch.Tensor, budget: int) -> torch.Tensor:
+def k_centre(tokens: torch.Tensor, budget: int | None) -> torch.Tensor:
     """Pick tokens that leave no token far from a picked one.
 
-    tokens: (M, C) unit length. Returns sorted indices (min(budget, M),) int64.
+    tokens: (M, C) unit length. Returns sorted indices (min(budget, M),) int64; all of them for None.
     Deterministic: starts at the token nearest the mean, projects with a fixed seed.
     """
     count = tokens.shape[0]
-    if budget >= count:
+    if budget is None or budget >= count:
         return torch.arange(count)
     points = _project(tokens.float().cpu())
     picked = torch.empty(budget, dtype=torch.int64)

@@ -17,14 +17,29 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOptions:
+    """How tokens are prepared for matching; enrolment and scoring must agree, so the bank keeps it.
+
+    neighbourhood: side of the square of tokens averaged before matching (1 = none), method.md section 3
+    item 6. budget: most tokens a stage of the bank keeps, None keeps all. rotations: evenly turned copies of
+    each reference (1 = as it is).
+    """
+
+    neighbourhood: int = 1
+    budget: int | None = None
+    rotations: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
     """What to build.
 
     name: for people and the encoder id. model: an open_clip model name, or its config as a dict.
     pretrained: open_clip's tag for its own download, None where weights are always a local file.
     image_size: pixels a side, every picture is squashed to it. stages: 1-based blocks (ViT) or feature levels
-    (CNN) whose tokens are matched. statistics: of the streaming score ("4.max"; None: max and mean of every
-    stage). activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
+    (CNN) whose tokens are matched. statistics: of the streaming score, as "4.top1"
+    (core.score_rule; None: the largest of every stage and the whole-picture one of the last). match: how enrolment
+    prepares tokens unless told otherwise. activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
     """
 
     name: str
@@ -37,6 +52,7 @@ class EncoderSpec:
     std: tuple[float, float, float]
     method: MethodName
     statistics: tuple[str, ...] | None = None
+    match: MatchOptions = MatchOptions()
 
 
 PRESETS: dict[str, EncoderSpec] = {
@@ -67,13 +83,15 @@ PRESETS: dict[str, EncoderSpec] = {
         name="lite",
         model={"timm_model_name": "tf_efficientnet_lite0"},
         pretrained=None,
-        image_size=512,
-        stages=(4, 5),
+        # Chosen by measurement: docs/notes/0003-streaming-score.md
+        image_size=384,
+        stages=(4,),
         activation="gelu",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         method="bank",
-        statistics=("4.max", "5.mean"),
+        statistics=("4.top1", "4.pool"),
+        match=MatchOptions(budget=1024),
     ),
 }
 

@@ -7,11 +7,14 @@ product. The daemon times the two apart; everyone else calls `score`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from core.anomaly_map import sum_of_stages
-from core.bank import PreparedBank, ReferenceBank, check_belongs, stage_tokens, to_numpy
+from core.bank import Memory, PreparedBank, ReferenceBank, check_belongs, descriptors, stage_tokens, to_numpy
 from core.encoder import Encoder, Features
 from core.flow import AnomalyResult
 from core.image import Image
@@ -25,6 +28,27 @@ WantMap = Callable[[int, float], bool]
 def always(index: int, score: float) -> bool:
     """Want every map."""
     return True
+
+
+def never(index: int, score: float) -> bool:
+    """Want no map."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Distances:
+    """How far n pictures lie from a bank.
+
+    grids: per stage (n, h, w) bounded distances in [0, 1]. statistics: per 1-based stage (n, 4) of
+    core.score_rule.stage_statistics.
+    """
+
+    grids: tuple[torch.Tensor, ...]
+    statistics: dict[int, torch.Tensor]
+
+    def select(self, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(n, K) of the named statistics."""
+        return select(names, self.statistics)
 
 
 class Scorer:
@@ -49,7 +73,7 @@ class Scorer:
         place = self.encoder.torch_device
         return PreparedBank(
             bank=bank,
-            tokens=tuple(stage.float().to(place) for stage in bank.tokens),
+            memory=bank.memory(place),
             text_features=None if bank.text_features is None else bank.text_features.to(place),
         )
 
@@ -64,12 +88,11 @@ class Scorer:
         """Score N encoded pictures, each against its own bank. Results stand in the order of the pictures."""
         if len(banks) != len(features):
             raise ValueError(f"expected one bank a picture, got {len(banks)} banks for {len(features)} pictures")
-        results: list[AnomalyResult | None] = [None] * len(banks)
+        results: dict[int, AnomalyResult] = {}
         for prepared in {id(bank): bank for bank in banks}.values():
-            indices = [index for index, bank in enumerate(banks) if bank is prepared]
-            for index, result in zip(indices, self._match_one(features, indices, prepared, want_map), strict=True):
-                results[index] = result
-        return [result for result in results if result is not None]
+            rows = [index for index, bank in enumerate(banks) if bank is prepared]
+            results |= dict(zip(rows, self._match_one(features, rows, prepared, want_map), strict=True))
+        return [results[index] for index in range(len(banks))]
 
     def score(
         self, images: Sequence[Image], banks: Sequence[PreparedBank], *, want_map: WantMap = always
@@ -77,30 +100,30 @@ class Scorer:
         """`match(encode(images), banks)`."""
         return self.match(self.encode(images), banks, want_map=want_map)
 
-    def distances(self, features: Features, indices: Sequence[int], prepared: PreparedBank) -> list[torch.Tensor]:
-        """Per stage (n, h, w) bounded distances of the chosen pictures to one bank."""
-        neighbourhood = prepared.bank.header.match.neighbourhood
-        rows = list(indices)
-        grids = []
-        for stage, grid, bank in zip(features.stages, features.grids, prepared.tokens, strict=True):
-            tokens = stage_tokens(stage[rows], grid, neighbourhood)
-            distance = nearest_distance(tokens.reshape(-1, tokens.shape[2]), bank)
-            grids.append(distance.reshape(len(rows), *grid))
-        return grids
+    @torch.inference_mode()
+    def distances(self, features: Features, rows: Sequence[int], memory: Memory) -> Distances:
+        """How far the chosen pictures lie from one bank's memory."""
+        grids, statistics = [], {}
+        for index, (number, grid) in enumerate(zip(self.encoder.stages, features.grids, strict=True)):
+            tokens = stage_tokens(features.stages[index][list(rows)], grid, memory.neighbourhood)
+            places = nearest_distance(tokens.flatten(0, 1), memory.tokens[index]).reshape(-1, *grid)
+            pooled = nearest_distance(descriptors(tokens), memory.descriptors[index])
+            grids.append(places)
+            statistics[number] = stage_statistics(places, pooled)
+        return Distances(grids=tuple(grids), statistics=statistics)
 
     def _match_one(
-        self, features: Features, indices: Sequence[int], prepared: PreparedBank, want_map: WantMap
+        self, features: Features, rows: Sequence[int], prepared: PreparedBank, want_map: WantMap
     ) -> list[AnomalyResult]:
-        grids = self.distances(features, indices, prepared)
+        distances = self.distances(features, rows, prepared.memory)
         rule = prepared.bank.header.rule
-        by_stage = {stage: stage_statistics(grid) for stage, grid in zip(self.encoder.stages, grids, strict=True)}
-        scores = rule.score(select(rule.statistics, by_stage))
-        wanted = [row for row, index in enumerate(indices) if want_map(index, float(scores[row]))]
-        maps = {}
+        scores = rule.score(distances.select(rule.statistics))
+        wanted = [place for place, row in enumerate(rows) if want_map(row, float(scores[place]))]
+        maps: dict[int, npt.NDArray[np.float32]] = {}
         if wanted:
-            summed = sum_of_stages([grid[wanted] for grid in grids], self.encoder.image_size)
+            summed = sum_of_stages([grid[wanted] for grid in distances.grids], self.encoder.image_size)
             maps = dict(zip(wanted, to_numpy(summed), strict=True))
         return [
-            AnomalyResult(score=float(score), text_score=None, map=maps.get(row))
-            for row, score in enumerate(scores)
+            AnomalyResult(score=float(score), text_score=None, map=maps.get(place))
+            for place, score in enumerate(scores)
         ]

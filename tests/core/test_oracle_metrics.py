@@ -64,14 +64,14 @@ def test_the_exact_overlap_ignores_the_scores_scale_and_the_reference_form_does_
 
 
 def test_the_reference_form_stretches_the_kept_rates() -> None:
-    good = np.arange(1.0, 101.0) / 101
-    scores = np.concatenate([[1.0, 0.905], good])[None]
-    mask = np.arange(102)[None] < 2
-    # Below FPR 0.3 (29 of 100 at most) the overlap is 1 from rank 10 of the good pixels on, 1/2 before.
-    value = metrics.pro_cflow200([mask], [scores])
-    fprs = np.arange(30) / 29
-    overlaps = np.where(np.arange(30) >= 9, 1.0, 0.5)
-    assert value == pytest.approx(np.trapezoid(overlaps, fprs), abs=0.03)
+    # Good pixels 0, 1 ... 200, so step k is threshold k and finds 200 - k of 201; the region holds 150 and 200.
+    scores = np.concatenate([np.arange(201.0), [150.0, 200.0]])[None]
+    mask = np.arange(203)[None] > 200
+    # Kept are 1 to 60 false alarms, stretched by 59; the overlap is 1/2 up to 50 of them and 1 from 51.
+    assert metrics.pro_cflow200([mask], [scores]) == pytest.approx((49 * 0.5 + 0.75 + 9 * 1.0) / 59, abs=1e-12)
+
+
+def test_the_reference_form_refuses_a_curve_of_one_point() -> None:
     with pytest.raises(ValueError, match="two different"):
         metrics.pro_cflow200([np.array([[True, False]])], [np.array([[0.0, 1.0]])])
 

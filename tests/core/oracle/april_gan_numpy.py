@@ -151,19 +151,14 @@ def inspect(
     size = (pixels.shape[2], pixels.shape[3])
     features = encode_image(clip, pixels)
     grids = stage_grids(clip, features, stages, variant=variant)
-    zero_shot = np.stack(
-        [
-            zero_shot_map(grid, layer, text, size, variant=variant)
-            for grid, layer in zip(grids, linears, strict=True)
-        ]
-    )
+    staged = list(zip(grids, linears, strict=True))
+    zero_shot = np.stack([zero_shot_map(grid, layer, text, size, variant=variant) for grid, layer in staged])
     few_shot = None
     if references is not None:
         banks = stage_banks(clip, encode_image(clip, references), stages, linears, variant=variant)
-        queries = [_bank_side(grid, layer, variant) for grid, layer in zip(grids, linears, strict=True)]
-        few_shot = np.stack(
-            [few_shot_map(query, bank, size, variant=variant) for query, bank in zip(queries, banks, strict=True)]
-        )
+        queries = [_bank_side(grid, layer, variant) for grid, layer in staged]
+        matched = zip(queries, banks, strict=True)
+        few_shot = np.stack([few_shot_map(query, bank, size, variant=variant) for query, bank in matched])
     combine = np.mean if variant.mean_of_stages else np.sum
     total = combine(zero_shot, axis=0) + (0.0 if few_shot is None else combine(few_shot, axis=0))
     return Inspection(
@@ -256,7 +251,8 @@ def paper_image_scores(text_scores: Floats, maps: Floats) -> Floats:
     peaks: Floats = maps.max(axis=(1, 2))
     if peaks.max() == peaks.min():
         raise ValueError("expected a test set whose maps differ in their largest value, got one value only")
-    return 0.5 * (text_scores + (peaks - peaks.min()) / (peaks.max() - peaks.min()))
+    scaled: Floats = (peaks - peaks.min()) / (peaks.max() - peaks.min())
+    return 0.5 * (text_scores + scaled)
 
 
 def stage_statistics(maps: Floats) -> Floats:

@@ -1,0 +1,83 @@
+"""The conformal promise, checked against its definition and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.calibration import (
+    calibrated,
+    check_promise,
+    conformal_p_value,
+    provisional,
+    provisional_margin,
+)
+from core.decide import ThresholdState
+from core.errors import CalibrationError
+
+scores = st.lists(st.floats(-100, 100), min_size=9, max_size=60)
+
+
+@given(scores, st.floats(-120, 120), st.floats(0.11, 0.9))
+def test_a_part_is_above_the_threshold_exactly_when_its_p_value_is_at_most_p(good, score, promised):
+    calibration = calibrated([0.0, 1.0], good, max_false_rejects=promised)
+    rejects = score > calibration.thresholds.reject
+    assert rejects == (conformal_p_value(score, good) <= promised + 1e-9)
+
+
+def test_the_mean_false_reject_rate_over_many_calibrations_keeps_the_promise():
+    rng = np.random.default_rng(5)
+    promised, rates = 0.1, []
+    for _ in range(400):
+        threshold = calibrated([0.0], rng.normal(size=19), max_false_rejects=promised).thresholds.reject
+        rates.append((rng.normal(size=400) > threshold).mean())
+    assert abs(np.mean(rates) - promised) <= 3 * np.std(rates) / 20
+
+
+def test_the_upper_bound_holds_for_95_of_100_calibrations():
+    rng = np.random.default_rng(6)
+    held = []
+    for _ in range(400):
+        calibration = calibrated([0.0], rng.uniform(size=99), max_false_rejects=0.05)
+        held.append(1.0 - calibration.thresholds.reject <= calibration.upper_false_rejects)
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize(("promised", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (1 / 9, 8)])
+def test_a_promise_too_small_for_the_samples_is_refused_with_the_number_it_takes(promised, needed):
+    check_promise(promised, needed)
+    with pytest.raises(CalibrationError, match=str(needed)) as refused:
+        check_promise(promised, needed - 1)
+    assert refused.value.needed == needed
+
+
+def test_a_provisional_threshold_promises_nothing_and_says_so():
+    calibration = provisional([1.0, 3.0, 2.0])
+    assert calibration.thresholds.state is ThresholdState.PROVISIONAL
+    assert calibration.thresholds.reject == 3.0 + provisional_margin(3)
+    assert calibration.expected_false_rejects == 0.25
+    assert calibration.p_value(2.0) is None
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, float("nan")], [float("inf")]])
+def test_scores_that_are_missing_or_not_finite_are_refused(bad):
+    with pytest.raises(CalibrationError):
+        provisional(bad)
+
+
+def test_p_values_of_a_calibrated_bank_lie_between_0_and_1_and_fall_as_the_score_rises():
+    calibration = calibrated([0.0], np.arange(20.0))
+    values = [calibration.p_value(score) for score in (-5.0, 5.0, 15.0, 25.0)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == 1.0
+    assert values[-1] == pytest.approx(1 / 21)
+    assert calibration.p_value(float("nan")) is None
+
+
+def test_the_provisional_margin_shrinks_as_samples_come_and_never_vanishes():
+    margins = [provisional_margin(n) for n in range(2, 40)]
+    assert margins == sorted(margins, reverse=True)
+    assert margins[-1] == 0.5
+    assert provisional_margin(8) == pytest.approx(0.7, abs=0.05)

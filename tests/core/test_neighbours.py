@@ -1,0 +1,88 @@
+"""Matching, thinning and maps against their plain definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.anomaly_map import sum_of_stages, upsample
+from core.bank import stage_tokens
+from core.coreset import k_centre
+from core.neighbours import BLOCK_ROWS, nearest_distance
+from core.score_rule import ScoreRule, stage_statistics
+
+
+def unit(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+
+@pytest.mark.parametrize("rows", [1, 7, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 5])
+def test_the_blocked_search_equals_the_whole_matrix(rows: int):
+    tokens, bank = unit(0, 33, 24), unit(1, rows, 24)
+    whole = ((1 - tokens.double() @ bank.double().T) / 2).amin(dim=1)
+    torch.testing.assert_close(nearest_distance(tokens, bank).double(), whole, atol=1e-6, rtol=0)
+
+
+def test_a_token_of_the_bank_lies_at_distance_zero_and_its_opposite_at_one():
+    bank = unit(2, 1, 16)
+    torch.testing.assert_close(nearest_distance(bank, bank), torch.zeros(1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(nearest_distance(-bank, bank), torch.ones(1), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 60), st.integers(1, 60))
+def test_the_coreset_is_within_budget_distinct_and_covers_no_worse_than_twice_the_best_by_chance(count, budget):
+    tokens = unit(count, count, 8)
+    keep = k_centre(tokens, budget)
+    assert len(keep) == min(budget, count) == len(set(keep.tolist()))
+
+    def radius(rows: torch.Tensor) -> float:
+        return float(torch.cdist(tokens, tokens[rows]).amin(dim=1).max())
+
+    drawn = [torch.randperm(count, generator=torch.Generator().manual_seed(s))[:budget] for s in range(5)]
+    assert radius(keep) <= 2 * min(radius(rows) for rows in drawn) + 1e-5
+
+
+def test_upsampling_aligns_the_corners():
+    grid = torch.arange(4.0).reshape(1, 2, 2)
+    large = upsample(grid, 5)[0]
+    assert [large[0, 0], large[0, 4], large[4, 0], large[4, 4]] == [0.0, 1.0, 2.0, 3.0]
+    assert large[0, 2] == 0.5
+
+
+def test_the_map_is_the_sum_of_the_stages_not_their_mean():
+    constant = [torch.full((1, 4, 4), 0.25), torch.full((1, 2, 2), 0.5)]
+    torch.testing.assert_close(sum_of_stages(constant, 8), torch.full((1, 8, 8), 0.75))
+
+
+def test_neighbourhood_averages_only_the_neighbours_a_token_has():
+    tokens = torch.ones(1, 9, 2)
+    tokens[0, 4, 1] = 10.0
+    plain = stage_tokens(tokens, (3, 3), 1)
+    averaged = stage_tokens(tokens, (3, 3), 3)
+    torch.testing.assert_close(plain.norm(dim=-1), torch.ones(1, 9))
+    expected_corner = torch.nn.functional.normalize(torch.tensor([1.0, (3 + 10) / 4]), dim=0)
+    torch.testing.assert_close(averaged[0, 0], expected_corner)
+
+
+def test_statistics_of_a_map_are_its_largest_its_top_percent_and_its_mean():
+    grid = torch.arange(400.0).reshape(1, 20, 20)
+    pooled = torch.tensor([0.5])
+    assert stage_statistics(grid, pooled)[0].tolist() == [399.0, (399 + 398 + 397 + 396) / 4, 199.5, 0.5]
+    assert stage_statistics(torch.ones(1, 2, 2), pooled)[0].tolist() == [1.0, 1.0, 1.0, 0.5]
+
+
+def test_the_rule_standardises_by_good_samples_and_takes_the_largest():
+    good = np.array([[1.0, 10.0], [3.0, 30.0], [1.0, 10.0], [3.0, 30.0]])
+    rule = ScoreRule.fit(["4.max", "5.mean"], good)
+    assert rule.score(np.array([[2.0, 20.0]]))[0] == pytest.approx(0.0)
+    assert rule.score(np.array([[2.0, 20.0 + good[:, 1].std(ddof=1)]]))[0] == pytest.approx(1.0)
+
+
+def test_a_nan_statistic_gives_a_nan_score_which_no_threshold_can_accept():
+    rule = ScoreRule(statistics=("4.max", "5.mean"), centre=(0.0, 0.0), spread=(1.0, 1.0))
+    assert np.isnan(rule.score(np.array([[1.0, np.nan]]))[0])
