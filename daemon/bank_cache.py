@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
 from redis.client import Pipeline
+from redis.retry import Retry
 
 CHANNEL = "aprilgan:changed"
+MAX_LINE_DIGITS = 6
 TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 0.5
+NEVER = Retry(NoBackoff(), 0)
+"""No second try: whoever asks goes on without Redis, and asks again later."""
 
 
-class CacheUnavailable(Exception):  # noqa: N818  (a state of the world, named as RecordsUnavailable is)
+class CacheUnavailable(Exception):
     """Redis does not answer. The caller goes on without it."""
 
 
@@ -32,7 +37,7 @@ class BankCache:
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=None
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, retry=NEVER
         )
 
     def get(self, product: str, sha256: str) -> bytes | None:
@@ -60,7 +65,8 @@ class BankCache:
             return not newer
 
         with _unavailable("point"):
-            return bool(self._redis.transaction(swap, key, value_from_callable=True))
+            done: Any = self._redis.transaction(cast(Any, swap), key, value_from_callable=True)
+            return bool(done)
 
     def pointer(self, line: int) -> dict[str, Any] | None:
         """What Redis says a line runs, or None where it says nothing that can be read."""
@@ -75,7 +81,7 @@ class BankCache:
     def subscribe(self) -> ChangeFeed:
         """Listen to the announcements from now on."""
         with _unavailable("subscribe"):
-            feed = self._redis.pubsub(ignore_subscribe_messages=True)
+            feed: Any = cast(Any, self._redis).pubsub(ignore_subscribe_messages=True)
             feed.subscribe(CHANNEL)
             feed.get_message(timeout=TIMEOUT_S)  # the confirmation: from here on nothing is missed
             return ChangeFeed(feed)
@@ -102,14 +108,19 @@ class ChangeFeed:
         with _unavailable("poll"):
             message = self._feed.get_message(timeout=timeout_s)
             while message is not None:
-                if message["data"].isdigit():
-                    lines.add(int(message["data"]))
+                lines |= _announced(message["data"])
                 message = self._feed.get_message(timeout=0)
         return frozenset(lines)
 
     def close(self) -> None:
         """Stop listening."""
         self._feed.close()
+
+
+def _announced(data: Any) -> set[int]:
+    """The line id in an announcement; none in what is no announcement of ours."""
+    ours = isinstance(data, bytes) and data.isdigit() and len(data) <= MAX_LINE_DIGITS
+    return {int(data)} if ours else set()
 
 
 def _bank_key(product: str, sha256: str) -> str:

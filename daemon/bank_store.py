@@ -1,4 +1,4 @@
-"""Publishing a bank: file first, then SQL, then Redis. A writer that dies in between leaves the old bank in charge.
+"""Publishing a bank: file first, then SQL, then Redis. A writer that dies in between leaves the old one.
 
 The file is durable before SQL names it; SQL commits before Redis hears of it; a Redis that is down costs
 running daemons at most the 30 seconds until they poll SQL.
@@ -66,28 +66,25 @@ def publish(
         ),
         expected_revision=expected_revision or None,
         bank=_record(bank, line=line, path=path, sha256=sha256, size_bytes=len(data)),
-        product=ProductRecord(
-            name=bank.header.product, object_name=bank.header.object_name, created_at=now
-        ),
+        product=ProductRecord(name=bank.header.product, object_name=bank.header.object_name, created_at=now),
     )
-    tell(cache, assignment, data)
+    failure = tell(cache, assignment, data) if cache else None
+    if failure:
+        log.warning("Redis was not told of line %d, daemons will find it in SQL: %s", line, failure)
     return assignment
 
 
-def tell(cache: BankCache | None, assignment: LineAssignment, data: bytes | None = None) -> str | None:
+def tell(cache: BankCache, assignment: LineAssignment, data: bytes | None = None) -> str | None:
     """Let running daemons know at once, through Redis. Best effort: returns why it failed, None when told.
 
     data: the bank's bytes where they are new to Redis.
     """
-    if cache is None:
-        return "no Redis was asked"
     try:
         if data is not None:
             cache.put(assignment.product, assignment.bank_sha256, data)
         cache.point(assignment.line, assignment.public())
         cache.announce(assignment.line)
     except CacheUnavailable as error:
-        log.warning("Redis was not told of line %d, daemons will find it in SQL: %s", assignment.line, error)
         return str(error)
     return None
 

@@ -73,7 +73,7 @@ class BatchQueue:
     def observe(self, size: int, took_ns: int) -> None:
         """Tell the policy how long a batch of `size` frames took."""
         with self._changed:
-            self._times.observe(self.bucket(size), took_ns, now_ns=self._clock.monotonic_ns())
+            self._times.observe(self.bucket(size), took_ns)
 
     def close(self) -> None:
         """Nothing more will be expected; `take` no longer waits."""

@@ -28,7 +28,7 @@ REGROW_AFTER = 64
 """Batches without a memory error before a halved limit doubles again."""
 
 
-class AcceleratorLost(Exception):  # noqa: N818  (a state of the world)
+class AcceleratorLost(Exception):
     """The device gives nothing but errors from here on: this process cannot go on, its successor may."""
 
 

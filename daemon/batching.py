@@ -23,12 +23,11 @@ from typing import Generic, Protocol, TypeVar
 
 MILLISECOND = 1_000_000
 
-RECENT_NS = 10_000_000_000
-"""How long a measured time may declare frames hopeless. Older ones are not believed, so that a slow
-spell that expired every frame ends by being measured again."""
-
 ANSWER_NS = 10 * MILLISECOND
 """From the end of a batch to the durable verdict: heatmap, the way back to ingress, the outbox commit."""
+
+SPARE_NS = 10 * MILLISECOND
+"""A batch closes this long before its most urgent frame becomes hopeless, so that waking late loses none."""
 
 DEADLINE_SHARE = 4
 """A batch size is chosen by measurement only where it takes at most this part of the shortest deadline."""
@@ -105,25 +104,26 @@ def choose_max_size(batch_ns: Mapping[int, int], *, shortest_deadline_ns: int) -
 
 
 class BatchTimes:
-    """How long batches took, by bucket: the last 64 of each."""
+    """How long batches took, by bucket: the last 32 of each."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, deque[tuple[int, int]]] = {}
+        self._seen: dict[int, deque[int]] = {}
 
-    def observe(self, bucket: int, took_ns: int, *, now_ns: int) -> None:
-        """Note that a batch of this bucket took `took_ns` and ended at `now_ns`."""
-        self._seen.setdefault(bucket, deque(maxlen=64)).append((now_ns, took_ns))
+    def observe(self, bucket: int, took_ns: int) -> None:
+        """Note that a batch of this bucket took `took_ns`."""
+        self._seen.setdefault(bucket, deque(maxlen=32)).append(took_ns)
 
     def p95_ns(self, bucket: int) -> int:
         """What 95 % of such batches stay below; 0 while none was seen."""
-        took = sorted(ns for _, ns in self._seen.get(bucket, ()))
-        return took[min(len(took) - 1, len(took) * 95 // 100)] if took else 0
+        return self._quantile(bucket, 0.95)
 
-    def median_ns(self, bucket: int, *, since_ns: int | None = None) -> int:
-        """What such a batch usually takes (since a moment); 0 while none was seen."""
-        seen = self._seen.get(bucket, ())
-        took = sorted(ns for at, ns in seen if since_ns is None or at >= since_ns)
-        return took[len(took) // 2] if took else 0
+    def median_ns(self, bucket: int) -> int:
+        """What such a batch usually takes; 0 while none was seen."""
+        return self._quantile(bucket, 0.5)
+
+    def _quantile(self, bucket: int, share: float) -> int:
+        took = sorted(self._seen.get(bucket, ()))
+        return took[int(len(took) * share)] if took else 0
 
 
 class BatchPolicy(Generic[F]):
@@ -179,28 +179,32 @@ class BatchPolicy(Generic[F]):
         """When a batch of all that wait must start for its most urgent frame to be answered in time."""
         bucket = bucket_for(min(len(self), self.max_size), self.buckets)
         earliest = min(self._head(line)[0] for line in self._lines)
-        return earliest - ANSWER_NS - self._times.p95_ns(bucket)
+        return earliest - ANSWER_NS - SPARE_NS - self._times.p95_ns(bucket)
 
     def _oldest_ns(self) -> int:
         return min(frame.queued_ns for heap in self._lines.values() for _, _, frame in heap)
 
     def _drop_hopeless(self, now_ns: int) -> tuple[F, ...]:
-        """Frames that not even the next batch could answer in time.
+        """Frames whose time is over, and those that not even the next batch could answer in time.
 
         While more wait than a batch holds, the next batch is a full one: serving the most urgent frame
-        alone would cost more frames than it saves.
+        alone would cost more frames than it saves. An estimate only ever gives way to another frame: the
+        last one that waits is tried, so that a slow spell ends by being measured.
         """
-        since_ns = now_ns - RECENT_NS
-        alone_ns = self._times.median_ns(self.buckets[0], since_ns=since_ns)
-        full_ns = self._times.median_ns(self.buckets[-1], since_ns=since_ns)
         expired: list[F] = []
         while self._lines:
-            needed = full_ns if len(self) > self.max_size else alone_ns
             line = min(self._lines, key=self._head)
-            if self._head(line)[0] > now_ns + (needed + ANSWER_NS if needed else 0):
+            deadline_ns = self._head(line)[0]
+            if deadline_ns > now_ns and (len(self) == 1 or deadline_ns > now_ns + self._next_batch_ns()):
                 break
             expired.append(self._pop(line))
         return tuple(expired)
+
+    def _next_batch_ns(self) -> int:
+        """From the start of the next batch to its frames' verdicts, usually; 0 before anything was measured."""
+        bucket = self.buckets[-1] if len(self) > self.max_size else self.buckets[0]
+        usual_ns = self._times.median_ns(bucket)
+        return usual_ns + ANSWER_NS if usual_ns else 0
 
     def _take(self, now_ns: int) -> tuple[F, ...]:
         """At most `max_size` frames, and no more than the most urgent of them has time for."""

@@ -60,10 +60,6 @@ class CameraDirectory:
         camera = self._by_name.get(name)
         return camera.line if camera else None
 
-    def lines(self) -> frozenset[int]:
-        """Every line that some camera looks at."""
-        return frozenset(camera.line for camera in self._by_name.values())
-
 
 class SequenceWatch:
     """Notices numbers that a native sender's life skipped. Bounded: one entry a configured camera."""

@@ -1,6 +1,6 @@
 """Child processes that live and die with their parent.
 
-A child ignores SIGTERM and SIGINT: only the main process acts on them, so that signalling the whole group
+A child ignores SIGTERM, SIGINT and SIGHUP: only the main process acts on them, so that signalling the whole group
 drains cleanly. The kernel kills a child when the thread that started it ends (PR_SET_PDEATHSIG), so start
 children from a thread that lives as long as the process. Each stays in its parent's process group.
 
@@ -21,13 +21,14 @@ from typing import IO, NoReturn
 from daemon.exit_codes import ExitCode
 
 PR_SET_PDEATHSIG = 1
-QUIET_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+QUIET_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""What a group hears at a stop, a Ctrl-C, and the end of its terminal."""
 
 
 def spawn(
     argv: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a child of ours that SIGTERM and SIGINT do not reach.
+    """Start a child of ours that the QUIET_SIGNALS do not reach.
 
     stdout: where its output goes, standard error as well; None inherits both. The signals are blocked
     around the start, not set to "ignore": a blocked mask survives exec and programs that install handlers.

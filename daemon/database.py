@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "migrations"
 CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT_S = 30
 BUSY_TIMEOUT_S = 5
+
+# Alembic keeps the running migration in module globals, so a process can run one at a time.
+_one_migration = threading.Lock()
 
 
 class RecordsUnavailable(Exception):
@@ -80,15 +84,29 @@ class Database:
         return head
 
     def prepare(self) -> None:
-        """Create a missing SQLite file at head, whole or not at all; leave everything that exists alone."""
+        """Create a missing SQLite file at head, whole or not at all; leave everything that exists alone.
+
+        Raises RecordsUnavailable where the file cannot be created.
+        """
         if self.file is None or self.file.exists():
             return
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".records-", dir=self.file.parent) as folder:
-            draft = Database(f"sqlite:///{Path(folder) / 'records.db'}")
-            draft._create()
+        try:
+            self._create_file(self.file)
+        except OSError as error:
+            raise RecordsUnavailable(f"cannot create the database {self.file}: {error.strerror}") from error
+
+    def _create_file(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".records-", dir=file.parent) as folder:
+            draft = Path(folder) / "records.db"
+            sqlite3.connect(draft).close()
+            database = Database(f"sqlite:///{draft}")
             try:
-                os.link(Path(folder) / "records.db", self.file)
+                database.upgrade()
+            finally:
+                database.close()  # the last connection writes the log back: one file holds everything
+            try:
+                os.link(draft, file)
             except FileExistsError:  # somebody else was quicker, with the same content
                 return
 
@@ -154,19 +172,10 @@ class Database:
     @contextmanager
     def _migrating(self) -> Iterator[Config]:
         self._at_head = False
-        with self._translated(), self._engine.begin() as connection:
+        with _one_migration, self._translated(), self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield _alembic_config(connection)
-
-    def _create(self) -> None:
-        if self.file is None:
-            raise ValueError("only a SQLite file can be created")
-        # journal_mode=WAL is a property of the file and stays with it
-        sqlite3.connect(self.file).close()
-        with self._migrating() as config:
-            command.upgrade(config, "head")
-        self.close()
 
 
 def _alembic_config(connection: Connection | None = None) -> Config:

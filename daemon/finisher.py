@@ -96,9 +96,7 @@ class Finisher(threading.Thread):
         self._board.heatmap("written")
         return replace(scored, heatmap=path, no_heatmap=None)
 
-    def _send(
-        self, socket: zmq.Socket[bytes], frames: Sequence[ScoredFrame], report: BatchReport | None
-    ) -> None:
+    def _send(self, socket: zmq.Socket[bytes], frames: Sequence[ScoredFrame], report: BatchReport | None) -> None:
         batch = ScoredBatch(worker=self._worker, life=self._life, frames=tuple(frames), report=report)
         socket.send(pack_upward(batch))
 

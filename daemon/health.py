@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from daemon.readiness import Check
+from daemon.settings import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ CLIENT_TIMEOUT_S = 5.0
 
 
 class BindError(Exception):
-    """An address that cannot be served on: malformed, not loopback, or taken."""
+    """An address that cannot be served on now: taken, or not this machine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Pages:
 class HealthServer:
     """Serves `pages` on `bind` ("127.0.0.1:9108"; port 0 takes a free one) in a thread of its own.
 
-    Raises BindError from the constructor: a service that cannot be watched should not start.
+    Raises ConfigurationError or BindError: a service that cannot be watched should not start.
     """
 
     def __init__(self, bind: str, pages: Pages) -> None:
@@ -80,7 +81,7 @@ class HealthServer:
 
 
 def parse_bind(bind: str) -> tuple[str, int]:
-    """ "HOST:PORT" with a loopback host. Raises BindError: these pages have no password."""
+    """ "HOST:PORT" with a loopback host. Raises ConfigurationError: these pages have no password."""
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
     if host == "localhost":
@@ -88,14 +89,16 @@ def parse_bind(bind: str) -> tuple[str, int]:
     try:
         address, number = ipaddress.ip_address(host), int(port)
     except ValueError as error:
-        raise BindError(f"http.bind: expected ADDRESS:PORT such as 127.0.0.1:9108, got {bind!r}") from error
+        raise ConfigurationError(
+            f"http.bind: expected ADDRESS:PORT such as 127.0.0.1:9108, got {bind!r}"
+        ) from error
     if not address.is_loopback:
-        raise BindError(
+        raise ConfigurationError(
             f"http.bind: expected a loopback address, got {bind!r} "
             f"(to read it from another machine, put a proxy with a password before it)"
         )
     if not 0 <= number <= 65535:
-        raise BindError(f"http.bind: expected a port of 0 to 65535, got {number}")
+        raise ConfigurationError(f"http.bind: expected a port of 0 to 65535, got {number}")
     return host, number
 
 
@@ -107,6 +110,10 @@ class _Server(ThreadingHTTPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up, or a page that failed: neither may disturb anything else."""
+        log.warning("a page could not be served to %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

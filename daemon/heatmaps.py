@@ -7,7 +7,6 @@ lightness and so reads in grey and for colour-blind eyes; a contour marks what l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -17,10 +16,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Map = npt.NDArray[np.float32]
+from core.image import Image
+from daemon.durable import write_durably
+from daemon.work import Map
 
 FOLDER = "heatmaps"
+DRAFT = ".tmp-"
+"""How daemon.durable names a file that is not finished."""
 MAX_SIDE = 1024
 """Pixels of the longer side of a picture; larger frames are shrunk."""
 MAX_OPACITY = 0.65
@@ -64,24 +66,10 @@ def write_heatmap(state: Path, relative: str, picture: Image) -> None:
     ok, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), PNG_OPTIONS)
     if not ok:
         raise OSError(f"cannot encode a picture of shape {picture.shape} as PNG")
-    path = state / relative
-    _make_folder(path.parent)
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    write_durably(state / relative, data.tobytes())
 
 
-def sweep_orphans(
-    state: Path, is_known: Callable[[str], bool], *, days: frozenset[date] | None = None
-) -> int:
+def sweep_orphans(state: Path, is_known: Callable[[str], bool], *, days: frozenset[date] | None = None) -> int:
     """Delete heatmaps that no verdict names, and unfinished ones; returns how many.
 
     is_known: whether a path relative to the state folder stands in a verdict. days: look at these only
@@ -89,7 +77,7 @@ def sweep_orphans(
     """
     removed = 0
     for path in _files(state / FOLDER, days):
-        if path.suffix == ".tmp" or not is_known(path.relative_to(state).as_posix()):
+        if path.name.startswith(DRAFT) or not is_known(path.relative_to(state).as_posix()):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
@@ -124,17 +112,3 @@ def _outlined(picture: Image, region: npt.NDArray[np.bool_]) -> Image:
     return np.asarray(
         cv2.drawContours(np.ascontiguousarray(picture), contours, -1, CONTOUR_RGB, thickness), dtype=np.uint8
     )
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

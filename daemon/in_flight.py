@@ -1,4 +1,7 @@
-"""The table of frames that ingress owns, from receipt until their verdict is durable. Pure: no socket, no clock."""
+"""The table of frames that ingress owns, from receipt until their verdict is durable.
+
+Pure: it knows no socket and no clock.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ class Owned:
     """One frame in flight and everyone who waits for its verdict.
 
     raw: held until a worker has the frame. size: payload bytes, counted until the verdict is durable.
-    stored: whether its pending row is durable. verdict: decided, not yet durable.
+    verdict, decided_ns: set once it is decided; it leaves the table when that is durable.
     """
 
     frame: Frame
     size: int
     raw: RawFrame | None = None
     waiters: list[Waiter] = field(default_factory=list)
-    stored: bool = False
     verdict: Verdict | None = None
+    decided_ns: int = 0
 
 
 class InFlight:
@@ -43,11 +46,6 @@ class InFlight:
         """Payload bytes of all frames in flight."""
         return self._bytes
 
-    @property
-    def undecided(self) -> int:
-        """How many still wait for an answer."""
-        return sum(owned.verdict is None for owned in self._owned.values())
-
     def add(self, owned: Owned) -> None:
         """Own a frame. Raises ValueError if its key is in flight already."""
         key = owned.frame.key
@@ -62,13 +60,12 @@ class InFlight:
         """The frame of that key, or None once it has left."""
         return self._owned.get(key)
 
-    def settle(self, key: str) -> Owned:
+    def settle(self, key: str) -> None:
         """Let a frame go, its verdict being durable. Raises KeyError if it is not in flight."""
         owned = self._owned.pop(key)
         self._by_line[owned.frame.identity.line] -= 1
         self._bytes -= owned.size
         self._forget_settled_deadlines()
-        return owned
 
     def next_deadline_ns(self) -> int | None:
         """The earliest deadline of a frame that is not decided, or None."""
@@ -89,6 +86,14 @@ class InFlight:
     def waiting(self) -> list[Owned]:
         """Every undecided frame, in order of receipt."""
         return [owned for owned in self._owned.values() if owned.verdict is None]
+
+    def take_waiters(self) -> list[Waiter]:
+        """Everyone who still waits for a verdict, handed out once."""
+        waiters: list[Waiter] = []
+        for owned in self._owned.values():
+            waiters += owned.waiters
+            owned.waiters = []
+        return waiters
 
     def count_by_line(self) -> dict[int, int]:
         """Frames in flight of every line that ever had one."""

@@ -30,13 +30,17 @@ MAX_DECODED_BYTES = 512 * 1024 * 1024
 
 
 class Intake(threading.Thread):
-    """Owns the frames socket. `answer` takes what needs no scorer: undecodable and late frames."""
+    """Owns the frames socket.
+
+    answer: takes what needs no scorer, undecodable and late frames. ended: set to take what is there and end.
+    """
 
     def __init__(
         self,
         queue: BatchQueue,
         *,
         answer: Callable[[Answer], None],
+        ended: threading.Event,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         decode_threads: int,
@@ -51,10 +55,10 @@ class Intake(threading.Thread):
         self._pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self._max_pixels = max_pixels
         self._clock = clock
-        self._ended = threading.Event()
+        self._ended = ended
 
     def run(self) -> None:
-        """Take frames until stopped; then take what has arrived already, and close the queue."""
+        """Take frames until told to end; then take what has arrived already, and close the queue."""
         with self._context.socket(zmq.PULL) as socket:
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.RCVHWM, 0)
@@ -67,10 +71,6 @@ class Intake(threading.Thread):
             self._take_all(socket)
         self._pool.shutdown(wait=True)
         self._queue.close()
-
-    def stop(self) -> None:
-        """Take what is there and end."""
-        self._ended.set()
 
     def _take_all(self, socket: zmq.Socket[bytes]) -> None:
         while self._queue.weight < MAX_DECODED_BYTES:
@@ -105,12 +105,18 @@ class Intake(threading.Thread):
             self._queue.arrive(frame)
 
     def _ready(self, header: FrameHeader, payload: memoryview) -> QueuedFrame | None:
-        if self._clock.monotonic_ns() >= header.deadline_ns:
+        start_ns = self._clock.monotonic_ns()
+        if start_ns >= header.deadline_ns:
             self._answer(uninspected(header, UninspectedReason.DEADLINE, "its time was over before decoding"))
             return None
         image = decode_frame(header, payload, max_pixels=self._max_pixels)
+        now_ns = self._clock.monotonic_ns()
         return QueuedFrame(
-            header=header, image=image, payload=payload, queued_ns=self._clock.monotonic_ns()
+            header=header,
+            image=image,
+            payload=payload,
+            queued_ns=now_ns,
+            decode_s=(now_ns - start_ns) / 1e9,
         )
 
 

@@ -20,7 +20,7 @@ class Observer:
         """A valid message arrived; exactly one of refused, duplicate, or (later) verdict follows."""
 
     def message_unreadable(self) -> None:
-        """A message arrived that named no known camera; `frame_refused` with camera "unknown" follows."""
+        """A message arrived that never became a frame; `frame_refused` follows."""
 
     def frame_refused(self, refusal: Refusal, *, line: int | None) -> None:
         """The sender was told ERR or BUSY."""

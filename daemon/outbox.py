@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS recorded (one INTEGER PRIMARY KEY CHECK (one = 1), up
 INSERT OR IGNORE INTO recorded VALUES (1, 0);
 """
 _FORMAT = 1
+_LAST_POSITION = "SELECT COALESCE(MAX(position), 0) FROM verdicts"
 _BUSY_TIMEOUT_S = 5.0
 
 
@@ -50,6 +51,14 @@ class StoredVerdict(NamedTuple):
     verdict: Verdict
 
 
+class Backlog(NamedTuple):
+    """Verdicts that wait for SQL; bytes of the journal on disk; when the oldest of them was decided."""
+
+    rows: int
+    bytes_used: int
+    oldest: datetime | None
+
+
 class Outbox:
     """The one writer. Not thread-safe: it belongs to the ingress loop.
 
@@ -58,17 +67,15 @@ class Outbox:
 
     def __init__(self, path: Path, *, keep_rows: int = 100_000) -> None:
         self._keep_rows = keep_rows
-        self._path = path
+        self._files = (path, path.with_name(path.name + "-wal"))
         self._lock = _take_lock(path.with_suffix(".lock"))
         try:
             self._connection = _open_for_writing(path)
-            self._up_to = _number(self._connection, "SELECT up_to FROM recorded")
-            self._last = max(
-                self._up_to, _number(self._connection, "SELECT COALESCE(MAX(position), 0) FROM verdicts")
-            )
-        except sqlite3.Error as error:
+        except OutboxUnavailable:
             self._lock.close()
-            raise OutboxUnavailable(f"cannot open the outbox {path}: {error}") from error
+            raise
+        self._up_to = _number(self._connection, "SELECT up_to FROM recorded")
+        self._last = max(self._up_to, _number(self._connection, _LAST_POSITION))
 
     @property
     def recorded_up_to(self) -> int:
@@ -81,9 +88,15 @@ class Outbox:
         return self._last - self._up_to
 
     def pending(self) -> list[Frame]:
-        """Frames without a verdict, in order of receipt: at start, those an earlier life left behind."""
+        """Frames without a verdict, in order of receipt: at start, those an earlier life left behind.
+
+        Raises OutboxUnavailable.
+        """
         query = "SELECT key, sha256, received_at, identity FROM pending ORDER BY received_at, key"
-        return [_frame(*row) for row in self._connection.execute(query)]
+        try:
+            return [_frame(*row) for row in self._connection.execute(query)]
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
 
     def find(self, key: str) -> Verdict | None:
         """The verdict of that key, or None where there is none (or no longer one). Raises OutboxUnavailable."""
@@ -110,22 +123,21 @@ class Outbox:
                 self._insert_verdicts(verdicts)
                 if up_to > self._up_to:
                     self._mark(up_to)
-                last = _number(self._connection, "SELECT COALESCE(MAX(position), 0) FROM verdicts")
+                last = _number(self._connection, _LAST_POSITION)
         except sqlite3.Error as error:
             raise OutboxUnavailable(f"cannot write the outbox: {error}") from error
         self._up_to, self._last = up_to, max(self._last, last)
 
-    def oldest_unrecorded(self) -> datetime | None:
-        """When the verdict that waits longest for SQL was decided."""
-        row = self._connection.execute(
-            "SELECT decided_at FROM verdicts WHERE position > ? ORDER BY position LIMIT 1", (self._up_to,)
-        ).fetchone()
-        return None if row is None else datetime.fromisoformat(row[0])
-
-    def bytes_used(self) -> int:
-        """Size of the journal on disk, its write-ahead log included."""
-        files = (self._path, self._path.with_name(self._path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+    def backlog(self) -> Backlog:
+        """What waits for SQL. Raises OutboxUnavailable."""
+        query = "SELECT decided_at FROM verdicts WHERE position > ? ORDER BY position LIMIT 1"
+        try:
+            row = self._connection.execute(query, (self._up_to,)).fetchone()
+            size = sum(file.stat().st_size for file in self._files if file.exists())
+        except (sqlite3.Error, OSError) as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
+        oldest = None if row is None else datetime.fromisoformat(row[0])
+        return Backlog(rows=self.unrecorded, bytes_used=size, oldest=oldest)
 
     def close(self) -> None:
         """Close the file and let another process have it."""
@@ -144,9 +156,7 @@ class Outbox:
             "INSERT INTO verdicts (key, decided_at, verdict) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
             [(verdict.key, verdict.decided_at.isoformat(), to_text(verdict)) for verdict in verdicts],
         )
-        self._connection.executemany(
-            "DELETE FROM pending WHERE key = ?", [(verdict.key,) for verdict in verdicts]
-        )
+        self._connection.executemany("DELETE FROM pending WHERE key = ?", [(verdict.key,) for verdict in verdicts])
 
     def _mark(self, up_to: int) -> None:
         self._connection.execute("UPDATE recorded SET up_to = ?", (up_to,))
@@ -192,13 +202,16 @@ class OutboxReader:
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    found = _number(connection, "PRAGMA user_version")
-    if found not in (0, _FORMAT):
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        found = _number(connection, "PRAGMA user_version")
+        if found not in (0, _FORMAT):
+            raise OutboxUnavailable(f"expected outbox format {_FORMAT} in {path}, got {found}")
+        connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_FORMAT};")
+    except (sqlite3.Error, OutboxUnavailable) as error:
         connection.close()
-        raise OutboxUnavailable(f"expected outbox format {_FORMAT} in {path}, got {found}")
-    connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_FORMAT};")
+        raise OutboxUnavailable(f"cannot open the outbox {path}: {error}") from error
     return connection
 
 

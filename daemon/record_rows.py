@@ -34,7 +34,7 @@ class LineAssignment:
             "review": self.thresholds.review,
             "threshold_state": self.thresholds.state.value,
             "revision": self.revision,
-            "updated_at": self.updated_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(timespec="milliseconds"),
         }
 
 

@@ -78,7 +78,7 @@ class Recorder:
         outbox: Path,
         records: InspectionWriter,
         observer: Observer,
-        options: RecorderOptions = RecorderOptions(),  # noqa: B008 - frozen
+        options: RecorderOptions = RecorderOptions(),
     ) -> None:
         self._reader = OutboxReader(outbox)
         self._records = records

@@ -159,10 +159,10 @@ class Records:
                 if bank is not None:
                     insert_absent(connection, schema.banks, "sha256", [_bank_columns(bank)])
                 connection.execute(sa.insert(schema.line_changes), _change_columns(change, revision))
-                rows = connection.execute(_ASSIGNED.where(schema.lines.c.id == change.line)).mappings().all()
-                if not rows:
+                row = connection.execute(_ASSIGNED.where(schema.lines.c.id == change.line)).one_or_none()
+                if row is None:
                     raise ValueError(f"no bank {change.bank_sha256} is recorded; hand its row in as well")
-                return assignment_from(rows[0])
+                return assignment_from(row._asdict())
         except IntegrityError as error:
             raise RevisionConflict(
                 f"line {change.line} was changed in the meantime (expected revision "
@@ -195,9 +195,9 @@ class Records:
         """Every product, by name."""
         return [product_from(row) for row in self._rows(sa.select(schema.products).order_by("name"))]
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._database.begin() as connection:
-            return connection.execute(query).mappings().all()
+            return [row._asdict() for row in connection.execute(query)]
 
 
 def insert_absent(connection: Connection, table: sa.Table, key: str, rows: list[dict[str, Any]]) -> int:
@@ -205,13 +205,12 @@ def insert_absent(connection: Connection, table: sa.Table, key: str, rows: list[
     insert = _INSERTS.get(connection.dialect.name)
     if insert is None:
         return insert_absent_anywhere(connection, table, key, rows)
-    statement = insert(table).on_conflict_do_nothing(index_elements=[key])
-    return connection.execute(statement, rows).rowcount
+    # RETURNING, because psycopg counts nothing when many rows go in one call
+    statement = insert(table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+    return len(connection.execute(statement, rows).all())
 
 
-def insert_absent_anywhere(
-    connection: Connection, table: sa.Table, key: str, rows: list[dict[str, Any]]
-) -> int:
+def insert_absent_anywhere(connection: Connection, table: sa.Table, key: str, rows: list[dict[str, Any]]) -> int:
     """`insert_absent` for a dialect without ON CONFLICT: look, then insert.
 
     Raises RecordsUnavailable when another writer slips in between: the transaction is to be tried again.

@@ -7,6 +7,7 @@ import resource
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,16 +53,18 @@ class StatusBoard:
         self._clock = clock
         self._lock = threading.Lock()
         self._phase = "loading"
+        self._queued: Callable[[], int] = int
         self._progress = 0
         self._busy_since_ns: int | None = None
         self._model: dict[str, str] = {}
         self._selftest = "skipped"
         self._heatmaps: Counter[str] = Counter()
 
-    def enter(self, phase: str) -> None:
-        """The worker is "loading", "ready" or "stopping"."""
+    def enter(self, phase: str, *, queued: Callable[[], int] | None = None) -> None:
+        """The worker is "loading", "ready" or "stopping". queued: counts the frames that wait, from now on."""
         with self._lock:
             self._phase = phase
+            self._queued = queued or self._queued
 
     @property
     def phase(self) -> str:
@@ -94,7 +97,7 @@ class StatusBoard:
         with self._lock:
             self._heatmaps[result] += 1
 
-    def status(self, *, queued: int, banks: BankStatus) -> WorkerStatus:
+    def status(self, banks: BankStatus) -> WorkerStatus:
         """The heartbeat as of now."""
         with self._lock:
             since_ns = self._busy_since_ns
@@ -105,7 +108,7 @@ class StatusBoard:
                 phase=self._phase,
                 progress=self._progress,
                 busy_ms=0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e6,
-                queued=queued,
+                queued=self._queued(),
                 selftest=self._selftest,
                 redis_up=banks.redis_up,
                 db_up=banks.db_up,
@@ -126,7 +129,6 @@ class Beat(threading.Thread):
         board: StatusBoard,
         *,
         banks: BankView,
-        queued: Callable[[], int],
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         every_s: float = BEAT_S,
@@ -134,7 +136,6 @@ class Beat(threading.Thread):
         super().__init__(name="beat", daemon=True)
         self._board = board
         self._banks = banks
-        self._queued = queued
         self._context = context
         self._endpoint = endpoint
         self._every_s = every_s
@@ -164,11 +165,9 @@ class Beat(threading.Thread):
         self.join()
 
     def _send(self, socket: zmq.Socket[bytes]) -> None:
-        status = self._board.status(queued=self._queued(), banks=self._banks.status())
-        try:
+        status = self._board.status(self._banks.status())
+        with suppress(zmq.Again):  # ingress is eight statuses behind: one more tells it nothing
             socket.send(pack_upward(status), zmq.DONTWAIT)
-        except zmq.Again:
-            pass  # ingress is behind by eight seconds of statuses: an old one tells it nothing
 
 
 def resident_bytes() -> int:

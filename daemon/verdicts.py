@@ -83,8 +83,8 @@ def scored(frame: Frame, answer: ScoredFrame, *, at: datetime, total_ms: float, 
         model_id=answer.model_id,
         adapter_sha256=answer.adapter_sha256,
         batch_size=answer.batch_size,
-        queue_ms=answer.queue_ms,
-        infer_ms=answer.infer_ms,
+        queue_ms=answer.queue_ms if _finite(answer.queue_ms) else None,
+        infer_ms=answer.infer_ms if _finite(answer.infer_ms) else None,
         heatmap=answer.heatmap if inspected else None,
         no_heatmap=answer.no_heatmap if inspected else blank.no_heatmap,
     )
@@ -118,7 +118,8 @@ def _checked(answer: ScoredFrame) -> tuple[Decision, str | None]:
     decision = Decision(answer.decision)
     if decision is Decision.UNINSPECTED:
         return decision, answer.reason or UninspectedReason.MODEL_ERROR.value
-    if answer.score is None or answer.threshold is None:
+    known_state = answer.threshold_state is None or answer.threshold_state in tuple(ThresholdState)
+    if answer.score is None or answer.threshold is None or not known_state:
         return Decision.UNINSPECTED, UninspectedReason.MODEL_ERROR.value
     if not (math.isfinite(answer.score) and math.isfinite(answer.threshold)):
         return Decision.UNINSPECTED, UninspectedReason.NOT_FINITE.value

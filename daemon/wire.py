@@ -35,9 +35,7 @@ def protocol_of(parts: Sequence[memoryview]) -> Protocol:
     return Protocol.IMAGEZMQ
 
 
-def parse(
-    route: bytes, parts: Sequence[memoryview], cameras: CameraDirectory, limits: WireLimits
-) -> RawFrame:
+def parse(route: bytes, parts: Sequence[memoryview], cameras: CameraDirectory, limits: WireLimits) -> RawFrame:
     """Parse and validate one message. parts: what the ROUTER received after the route.
 
     Raises Refusal, always with its protocol set.

@@ -99,8 +99,7 @@ def part_name(value: object) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > MAX_PART_LENGTH or not value.isprintable():
         raise bad_header(
-            f"expected part to be printable text of at most {MAX_PART_LENGTH} characters, "
-            f"got {repr(value)[:80]}"
+            f"expected part to be printable text of at most {MAX_PART_LENGTH} characters, got {repr(value)[:80]}"
         )
     return value
 

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from core.decide import Thresholds
+from core.image import Image
 from daemon.link import BatchReport, FrameHeader, ScoredFrame
 
-Image = npt.NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB."""
-Map = npt.NDArray[np.float32]
+__all__ = [
+    "Answer",
+    "Answers",
+    "Heat",
+    "Image",
+    "LineBank",
+    "Map",
+    "PreparedBank",
+    "QueuedFrame",
+    "Result",
+    "Scorer",
+]
+
+Map: TypeAlias = npt.NDArray[np.float32]
 """(S, S) float32, S the encoder's image size."""
 
 
@@ -26,6 +38,7 @@ class QueuedFrame:
     image: Image
     payload: memoryview
     queued_ns: int
+    decode_s: float = 0.0
 
     @property
     def line(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class WorkerConfigError(Exception):
@@ -39,17 +39,17 @@ class WorkerConfig:
     weights: str | None = None
     adapter: str | None = None
     method: str | None = None
-    activation: str | None = None
+    activation: Literal["gelu", "quickgelu"] | None = None
     stages: tuple[int, ...] | None = None
     device: str = "auto"
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     image_size: int | None = None
     max_size: int = 0
     max_delay_ms: float = 5.0
     decode_threads: int = 2
     max_pixels: int = 64_000_000
     keep_heatmaps: tuple[str, ...] = ("reject", "review")
-    log_format: str = "json"
+    log_format: Literal["json", "text"] = "json"
     log_level: str = "INFO"
 
     def __repr__(self) -> str:

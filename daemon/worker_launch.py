@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+import os
+
+from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
+from daemon.stopping import StopFlag
+from daemon.supervisor import WorkerProcess
 from daemon.worker_config import WorkerConfig
+
+
+class WorkerLauncher:
+    """Starts the lives of one worker; what daemon.worker_port calls `Launch`.
+
+    A first life that says its model cannot be loaded stops the service: no restart would mend the settings.
+    """
+
+    def __init__(self, settings: Settings, stop: StopFlag, *, worker: int = 0) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._worker = worker
+        self._last: WorkerProcess | None = None
+
+    def __call__(self, life: int, frames_endpoint: str, upward_endpoint: str) -> WorkerProcess:
+        """Start a life."""
+        if self._last is not None and self._last.life == 1 and self._last.poll() == ExitCode.CONFIG:
+            self._stop.fail("the model cannot be loaded; the worker said why", ExitCode.CONFIG)
+        self._last = WorkerProcess(
+            worker_config(
+                self._settings,
+                worker=self._worker,
+                life=life,
+                parent_pid=os.getpid(),
+                frames_endpoint=frames_endpoint,
+                upward_endpoint=upward_endpoint,
+            )
+        )
+        return self._last
 
 
 def worker_config(

@@ -102,7 +102,7 @@ class ZmqWorkerPort:
         self._restart_reason: Health | None = None
         self._unanswered: set[str] = set()
         self._status: WorkerStatus | None = None
-        self._upward = _bound(context, zmq.PULL, self._endpoint("upward"))
+        self._upward = _bound(context, zmq.PULL, self._endpoint(f"upward-{self._gpu}"))
 
     @property
     def ready(self) -> bool:
@@ -138,7 +138,7 @@ class ZmqWorkerPort:
                 message = unpack_upward(self._upward.recv(zmq.NOBLOCK))
             except zmq.Again:
                 break
-            except (LinkError, TypeError) as error:
+            except (LinkError, TypeError, KeyError) as error:
                 log.error("a worker said what cannot be read: %s", error)
                 continue
             self._note(message)
@@ -167,7 +167,7 @@ class ZmqWorkerPort:
         """Stop at once and close the sockets."""
         self.stop(0)
         self._upward.close(0)
-        self._path("upward").unlink(missing_ok=True)
+        self._path(f"upward-{self._gpu}").unlink(missing_ok=True)
 
     def _note(self, message: ScoredBatch | WorkerStatus) -> None:
         if isinstance(message, ScoredBatch):
@@ -184,7 +184,7 @@ class ZmqWorkerPort:
         self._life += 1
         name = f"frames-{self._gpu}-{self._life}"
         self._frames = _bound(self._context, zmq.PUSH, self._endpoint(name))
-        self._process = self._launch(self._life, self._endpoint(name), self._endpoint("upward"))
+        self._process = self._launch(self._life, self._endpoint(name), self._endpoint(f"upward-{self._gpu}"))
         self._watch.started(self._life, now_ns)
         if self._restart_reason is not None:
             self._observer.worker_restarted(self._gpu, self._restart_reason.value)
@@ -214,9 +214,7 @@ class ZmqWorkerPort:
         return f"ipc://{self._path(name)}"
 
 
-def _bound(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str
-) -> zmq.Socket[bytes]:
+def _bound(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
     """A bound socket without a queue limit: what is in flight is the limit. Raises zmq.ZMQError."""
     socket = context.socket(kind)
     socket.setsockopt(zmq.SNDHWM, 0)

@@ -1,1 +1,1 @@
-"""Alembic's scripts: a package, so that a wheel carries them beside `daemon` (daemon.database finds them there)."""
+"""Alembic's scripts: a package, so that a wheel carries them beside `daemon`, where daemon.database looks."""

@@ -11,6 +11,8 @@ import pytest
 
 # No test may reach for a model hub; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny towers gain nothing from threads, and tests share two cores with the servers that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 
 
-@app.callback()
+@app.callback(no_args_is_help=True)
 def settings(
     context: typer.Context,
     config: Annotated[

@@ -72,7 +72,7 @@ def rollback(
 
 
 def previous(changes: Sequence[LineChange], bank_sha256: str) -> LineChange | None:
-    """The last state of a line that had another bank; `changes` newest first. Twice rolled back is undone. Pure."""
+    """The last state of a line that had another bank; `changes` newest first. Rolling back twice undoes it."""
     return next((change for change in changes if change.bank_sha256 != bank_sha256), None)
 
 

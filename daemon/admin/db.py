@@ -19,7 +19,9 @@ def upgrade(context: typer.Context, as_json: options.AsJson = False) -> None:
     before = session.records.schema_state()
     session.records.upgrade()
     after = session.records.schema_state()
-    show_one({"database": session.records.database.name, "from": before.current, "to": after.current}, as_json=as_json)
+    show_one(
+        {"database": session.records.database.name, "from": before.current, "to": after.current}, as_json=as_json
+    )
 
 
 @app.command("current")

@@ -100,14 +100,12 @@ def store(
         "bank": assignment.bank_sha256,
         "bank_path": assignment.bank_path,
         "revision": assignment.revision,
-        "published_at": assignment.updated_at.isoformat(),
+        "published_at": assignment.updated_at.isoformat(timespec="milliseconds"),
         "scores_since": scores_since,
     }
 
 
-def report(
-    enrolment: core.Enrolment, *, line: int, published: dict[str, Any] | None, as_json: bool
-) -> None:
+def report(enrolment: core.Enrolment, *, line: int, published: dict[str, Any] | None, as_json: bool) -> None:
     """Say what came out: spread of the scores, threshold, and what it promises."""
     header, thresholds = enrolment.bank.header, enrolment.thresholds
     row = {

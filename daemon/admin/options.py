@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 Why = Annotated[str | None, typer.Option("--why", help="The reason, for the audit.")]
 Images = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[IMAGE|DIR]...", help="JPEG or PNG files, or folders of them.", show_default=False),
+    typer.Argument(metavar="IMAGE|DIR", help="JPEG or PNG files, or folders of them.", show_default=False),
 ]
 FalseRejects = Annotated[
     float | None,

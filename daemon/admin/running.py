@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -28,7 +28,7 @@ def announce(session: Session, assignment: LineAssignment, data: bytes | None, *
     if wait_s > 0:
         return _await(session, assignment, wait_s)
     if failure is None:
-        remark("Told the running daemon through Redis: it scores with this from its next batch on.")
+        remark("Announced through Redis: a running daemon scores with this from its next batch on.")
     else:
         remark(f"Stored. Redis was not told ({failure}): a running daemon finds it in SQL within 30 s.")
     return None
@@ -37,7 +37,7 @@ def announce(session: Session, assignment: LineAssignment, data: bytes | None, *
 def page(session: Session, name: str) -> dict[str, Any] | None:
     """A JSON page of the local daemon ("readyz", "statusz"), None where nothing answers with one."""
     try:
-        with urlopen(f"http://{session.settings.http.bind}/{name}", timeout=TIMEOUT_S) as reply:  # noqa: S310
+        with urlopen(f"http://{session.settings.http.bind}/{name}", timeout=TIMEOUT_S) as reply:
             body = json.load(reply)
     except HTTPError as error:
         body = _body(error)
@@ -58,7 +58,7 @@ def _await(session: Session, assignment: LineAssignment, wait_s: float) -> str:
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if _scores_with(page(session, "statusz"), assignment):
-            return datetime.now().astimezone().isoformat(timespec="milliseconds")
+            return datetime.now(UTC).isoformat(timespec="milliseconds")
         time.sleep(POLL_S)
     raise Unavailable(
         f"stored, but the daemon at {session.settings.http.bind} does not score with it after {wait_s:g} s"
@@ -69,8 +69,6 @@ def _scores_with(status: dict[str, Any] | None, assignment: LineAssignment) -> b
     """Whether /statusz names this bank and threshold for the line."""
     try:
         line = (status or {})["lines"][str(assignment.line)]
-        return bool(
-            line["bank"] == assignment.bank_sha256 and line["threshold"] == assignment.thresholds.reject
-        )
+        return bool(line["bank"] == assignment.bank_sha256 and line["threshold"] == assignment.thresholds.reject)
     except (KeyError, TypeError):
         return False

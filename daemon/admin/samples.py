@@ -25,9 +25,7 @@ def picture_files(path: Path) -> list[Path]:
     """The file itself, or the folder's picture files. Raises Refused for a folder without any."""
     if not path.is_dir():
         return [path]
-    files = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
-    )
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file())
     if not files:
         raise Refused(f"{path} holds no picture files (expected .jpg or .png)")
     return files

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import core
+from core.errors import WeightsError
 from daemon.bank_cache import BankCache
 from daemon.records import LineAssignment, Records
-from daemon.settings import ConfigurationError, LineSettings, Settings, load_settings
+from daemon.settings import ConfigurationError, LineSettings, ModelSettings, Settings, load_settings
 
 
 class Refused(Exception):
@@ -50,7 +51,9 @@ class Session:
         try:
             return BankCache(self.settings.redis_url)
         except ValueError as error:  # its message would repeat the URL
-            raise ConfigurationError('redis.url: expected "embedded", redis://…, rediss://… or unix://…') from error
+            raise ConfigurationError(
+                'redis.url: expected "embedded", redis://…, rediss://… or unix://…'
+            ) from error
 
     def line(self, line_id: int) -> LineSettings:
         """A configured line. Raises Refused, saying which ones are."""
@@ -65,22 +68,14 @@ class Session:
         self.line(line_id)
         assignment = self.records.line(line_id)
         if assignment is None:
-            raise Refused(f"line {line_id} has no bank yet: enrol it with `aprilgan-admin enroll --line {line_id}`")
+            raise Refused(
+                f"line {line_id} has no bank yet: enrol it with `aprilgan-admin enroll --line {line_id}`"
+            )
         return assignment
 
     def scorer(self) -> core.Scorer:
         """The scorer that the daemon's worker builds from the same settings. Slow: it loads the weights."""
-        model = self.settings.model
-        encoder = core.load_encoder(
-            model.preset,
-            weights=model.weights,
-            activation=model.activation,
-            stages=model.stages,
-            image_size=model.image_size,
-            device=model.device,
-            precision=model.precision,
-        )
-        return core.Scorer(encoder, method=model.method)
+        return build_scorer(self.settings.model)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -88,6 +83,22 @@ class Session:
         for name in ("records", "cache"):
             if name in opened:
                 opened[name].close()
+
+
+def build_scorer(model: ModelSettings) -> core.Scorer:
+    """Load an encoder and its weights. Raises WeightsError, EncoderError or DeviceError."""
+    if model.adapter is not None:
+        raise WeightsError(f"this version scores with banks alone, expected no adapter; got {model.adapter}")
+    encoder = core.load_encoder(
+        model.preset,
+        weights=model.weights,
+        activation=model.activation,
+        stages=model.stages,
+        image_size=model.image_size,
+        device=model.device,
+        precision=model.precision,
+    )
+    return core.Scorer(encoder, method=model.method)
 
 
 def operator() -> str:

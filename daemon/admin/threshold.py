@@ -1,4 +1,4 @@
-"""`threshold`: show where a line's accept ends, or move it live. A moved threshold is manual and promises nothing."""
+"""`threshold`: show where a line's accept ends, or move it live. A moved threshold is manual: no promise."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""Whether a valid frame comes in: its key, whether it is a replay, whether there is room. service.md section 3."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ulid import ULID
+
+from daemon.cameras import CameraDirectory
+from daemon.clock import Clock
+from daemon.flow import Frame, RawFrame, Refusal, RefusalReason, Verdict
+from daemon.in_flight import InFlight, Owned
+from daemon.outbox import Outbox, OutboxUnavailable
+from daemon.verdicts import Provenance
+from daemon.wire import WireLimits
+
+RESTART = "restart"
+OUTBOX_FAILS = "the outbox cannot be written"
+MAX_WAITERS = 16
+"""Requests that may wait for one verdict; a sender replays once or twice, not without end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressOptions:
+    """What bounds ingress. Sizes in bytes. drain_s: how long a stop waits for frames in flight."""
+
+    state_dir: Path
+    provenance: Provenance
+    limits: WireLimits = field(default_factory=WireLimits)
+    max_in_flight: int = 256
+    max_in_flight_bytes: int = 256 * 1024 * 1024
+    max_outbox_rows: int = 1_000_000
+    retry_after_ms: int = 100
+    drain_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replay:
+    """A frame that was here before: still in flight, or already decided. Exactly one is set."""
+
+    owned: Owned | None = None
+    verdict: Verdict | None = None
+
+
+class Admission:
+    """The rules of entry. `closed` says why nothing comes in at all, None while the door is open."""
+
+    def __init__(
+        self,
+        *,
+        cameras: CameraDirectory,
+        in_flight: InFlight,
+        outbox: Outbox,
+        options: IngressOptions,
+        clock: Clock,
+    ) -> None:
+        self._cameras = cameras
+        self._in_flight = in_flight
+        self._outbox = outbox
+        self._options = options
+        self._clock = clock
+        self.closed: str | None = None
+
+    def judge(self, raw: RawFrame) -> Frame | Replay:
+        """A new frame with its key and deadline, or what it repeats.
+
+        Raises Refusal: BUSY, or KEY_REUSED when the key came before with other bytes.
+        """
+        if self.closed is not None:
+            raise self._busy(raw, self.closed)
+        frame = self._keyed(raw)
+        replay = self._replay_of(raw, frame)
+        if replay is not None:
+            return replay
+        self._check_room(raw)
+        return frame
+
+    def _keyed(self, raw: RawFrame) -> Frame:
+        identity = raw.identity
+        received_ns = self._clock.monotonic_ns()
+        promised_ms = self._cameras.named(identity.camera).deadline_ms
+        # a sender may ask for less than its line's deadline, never for more
+        deadline_ms = min(promised_ms, raw.deadline_ms or promised_ms)
+        return Frame(
+            key=f"{identity.camera}:{identity.boot}:{identity.seq}" if identity.boot else str(ULID()),
+            identity=identity,
+            sha256=hashlib.sha256(raw.payload).hexdigest(),
+            received_at=self._clock.now(),
+            received_ns=received_ns,
+            deadline_ns=received_ns + deadline_ms * 1_000_000,
+        )
+
+    def _replay_of(self, raw: RawFrame, frame: Frame) -> Replay | None:
+        if raw.identity.boot is None:  # its key is fresh
+            return None
+        owned = self._in_flight.get(frame.key)
+        if owned is not None:
+            self._same_bytes(raw, frame, owned.frame.sha256)
+            if len(owned.waiters) >= MAX_WAITERS:
+                raise self._busy(raw, f"{MAX_WAITERS} requests wait for this frame already")
+            return Replay(owned=owned)
+        verdict = self._stored_verdict(raw, frame.key)
+        if verdict is None:
+            return None
+        self._same_bytes(raw, frame, verdict.frame_sha256)
+        return Replay(verdict=verdict)
+
+    def _stored_verdict(self, raw: RawFrame, key: str) -> Verdict | None:
+        try:
+            return self._outbox.find(key)
+        except OutboxUnavailable as error:
+            raise self._busy(raw, OUTBOX_FAILS) from error
+
+    def _same_bytes(self, raw: RawFrame, frame: Frame, sha256: str) -> None:
+        if frame.sha256 != sha256:
+            raise self._refusal(
+                raw,
+                RefusalReason.KEY_REUSED,
+                f"key reused: {frame.key} came before with other bytes "
+                f"(sha256 {sha256[:12]}, now {frame.sha256[:12]})",
+            )
+
+    def _check_room(self, raw: RawFrame) -> None:
+        options, held = self._options, self._in_flight
+        if len(held) >= options.max_in_flight:
+            raise self._busy(raw, f"{len(held)} frames in flight")
+        if held.bytes_held + raw.payload.nbytes > options.max_in_flight_bytes:
+            raise self._busy(raw, f"{held.bytes_held} bytes in flight")
+        # every frame in flight will need a row, and no verdict may be lost for want of one
+        if self._outbox.unrecorded + len(held) >= options.max_outbox_rows:
+            raise self._busy(raw, "outbox full")
+
+    def _busy(self, raw: RawFrame, why: str) -> Refusal:
+        wait_ms = self._options.retry_after_ms
+        detail = why if why == RESTART else f"retry_after_ms={wait_ms}: {why}"
+        refusal = self._refusal(raw, RefusalReason.BUSY, detail)
+        refusal.retry_after_ms = wait_ms
+        return refusal
+
+    @staticmethod
+    def _refusal(raw: RawFrame, reason: RefusalReason, detail: str) -> Refusal:
+        return Refusal(reason, detail, camera=raw.identity.camera, protocol=raw.protocol, seq=raw.identity.seq)

@@ -1,0 +1,297 @@
+"""The ingress loop: it owns every frame from receipt to a durable verdict, and answers every sender once.
+
+One thread, one turn at a time (docs/architecture.md): read cameras and answers, expire deadlines, one outbox
+transaction, and only then replies, publication and dispatch. It builds nothing itself and waits for nothing
+but its sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import zmq
+
+from daemon.admission import OUTBOX_FAILS, RESTART, Admission, IngressOptions, Replay
+from daemon.backlog import BacklogReport
+from daemon.camera_socket import CameraSocket, Message
+from daemon.cameras import CameraDirectory, SequenceWatch
+from daemon.clock import Clock
+from daemon.dispatch import Dispatcher
+from daemon.flow import RawFrame, Refusal
+from daemon.in_flight import InFlight, Owned
+from daemon.ledger import Committed, Ledger, Settled
+from daemon.link import ScoredBatch, ScoredFrame
+from daemon.observer import Observer
+from daemon.orphans import discard_heatmap, sweep_heatmaps
+from daemon.outbox import Outbox, OutboxUnavailable
+from daemon.publisher import VerdictPublisher
+from daemon.replies import Replies
+from daemon.verdicts import contradicts
+from daemon.wire import Waiter, parse
+from daemon.worker_port import WorkerPort
+
+log = logging.getLogger(__name__)
+
+LONGEST_POLL_MS = 100
+HELD_REPLY_POLL_MS = 5
+MESSAGES_A_TURN = 64
+BYTES_A_TURN = 64 * 1024 * 1024
+
+
+class StopFlag(Protocol):
+    """Set by a signal handler; threading.Event is one."""
+
+    def is_set(self) -> bool: ...
+
+
+class Recording(Protocol):
+    """What the loop needs of daemon.recorder."""
+
+    @property
+    def recorded_up_to(self) -> int: ...
+
+    def wake(self) -> None: ...
+
+
+class Ingress:
+    """The loop. `run` is the whole life; `recover`, `turn` and `drain` are its phases, for tests."""
+
+    def __init__(
+        self,
+        *,
+        cameras: CameraDirectory,
+        options: IngressOptions,
+        outbox: Outbox,
+        recording: Recording,
+        workers: WorkerPort,
+        camera_socket: CameraSocket,
+        publisher: VerdictPublisher,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._cameras = cameras
+        self._options = options
+        self._recording = recording
+        self._workers = workers
+        self._socket = camera_socket
+        self._publisher = publisher
+        self._observer = observer
+        self._clock = clock
+        self._in_flight = InFlight()
+        self._ledger = Ledger(in_flight=self._in_flight, outbox=outbox, provenance=options.provenance, clock=clock)
+        self._admission = Admission(
+            cameras=cameras, in_flight=self._in_flight, outbox=outbox, options=options, clock=clock
+        )
+        self._sequences = SequenceWatch()
+        self._replies = Replies(camera_socket)
+        self._dispatcher = Dispatcher(workers)
+        self._backlog = BacklogReport(outbox=outbox, observer=observer, clock=clock)
+        self._turns = 0
+        self._poller = zmq.Poller()
+        for socket in (camera_socket.socket, camera_socket.monitor, workers.poll_socket):
+            self._poller.register(socket, zmq.POLLIN)
+
+    @property
+    def turns(self) -> int:
+        """Counts up while the loop advances; for the watchdog. Safe to read from any thread."""
+        return self._turns
+
+    @property
+    def frames_in_flight(self) -> int:
+        """Frames owned now. Safe to read from any thread."""
+        return len(self._in_flight)
+
+    def run(self, stop: StopFlag, *, tend: Callable[[], None] = lambda: None) -> None:
+        """Recover, turn until stopped, drain. tend: called after every turn, for the service's own chores.
+
+        Raises OutboxUnavailable if the rows of the last life cannot be settled.
+        """
+        self.recover()
+        while not stop.is_set():
+            self.turn()
+            tend()
+        self.drain(tend)
+
+    def recover(self) -> None:
+        """Give every frame that an earlier life left behind its verdict. Raises OutboxUnavailable."""
+        left_behind, verdicts = self._ledger.recover()
+        if not left_behind:
+            return
+        log.warning("%d frames of an earlier life are uninspected", len(verdicts))
+        self._observer.recovered(len(verdicts))
+        for verdict in verdicts:
+            self._observer.verdict(verdict, slack_s=-verdict.total_ms / 1000)
+            self._publisher.publish(verdict)
+        sweep_heatmaps(self._options.state_dir, left_behind, today=self._clock.now().date())
+
+    def turn(self, timeout_ms: int | None = None) -> int:
+        """One turn. timeout_ms: how long to wait for something to do, None for as long as is safe.
+
+        Returns how many camera messages it read.
+        """
+        self._poller.poll(self._patience_ms() if timeout_ms is None else timeout_ms)
+        self._turns += 1
+        self._socket.watch_connections()
+        self._socket.flush()
+        messages = self._socket.receive(limit=MESSAGES_A_TURN, limit_bytes=BYTES_A_TURN)
+        for message in messages:
+            self._take_in(message)
+        self._take_answers()
+        self._ledger.lose(self._workers.check())
+        self._ledger.expire()
+        if self._commit():
+            self._dispatcher.pump()
+        self._observer.in_flight(self._in_flight.count_by_line())
+        self._backlog.report()
+        return len(messages)
+
+    def drain(self, tend: Callable[[], None] = lambda: None) -> None:
+        """Let nothing more in and answer everyone: `BUSY restart`, or the verdict of a frame in flight.
+
+        Frames whose deadlines lie beyond the drain's own become uninspected(restart).
+        """
+        self._admission.closed = RESTART
+        give_up_ns = self._clock.monotonic_ns() + int(self._options.drain_s * 1e9)
+        while len(self._in_flight) and self._clock.monotonic_ns() < give_up_ns:
+            self.turn()
+            tend()
+        self._ledger.abandon()
+        # also bounded: a sender may answer each BUSY with its next frame
+        while (self.turn(0) or self._socket.held) and self._clock.monotonic_ns() < give_up_ns:
+            tend()
+        # only while the outbox cannot be written is anyone left; the next life settles their frames
+        left = self._in_flight.take_waiters()
+        self._replies.turn_away(left, retry_after_ms=self._options.retry_after_ms)
+
+    # what came in
+
+    def _take_in(self, message: Message) -> None:
+        try:
+            raw = parse(message.route, message.parts, self._cameras, self._options.limits)
+        except Refusal as refusal:
+            self._observer.message_unreadable()
+            self._refuse(message.route, refusal)
+            return
+        self._observer.frame_received(raw)
+        self._note_gap(raw)
+        try:
+            self._admit(raw)
+        except Refusal as refusal:
+            self._refuse(message.route, refusal)
+
+    def _admit(self, raw: RawFrame) -> None:
+        waiter = Waiter(route=raw.route, protocol=raw.protocol, seq=raw.identity.seq)
+        judged = self._admission.judge(raw)
+        if isinstance(judged, Replay):
+            self._observer.duplicate(raw)
+            self._answer_replay(judged, waiter)
+            return
+        self._await(self._ledger.own(judged, raw), waiter)
+
+    def _answer_replay(self, replay: Replay, waiter: Waiter) -> None:
+        if replay.verdict is not None:
+            self._replies.verdict(waiter, replay.verdict)
+        elif replay.owned is not None:
+            self._await(replay.owned, waiter)
+
+    def _await(self, owned: Owned, waiter: Waiter) -> None:
+        """Promise one reply: at the next commit on a line that replies "queued", else with the verdict."""
+        if self._cameras.named(owned.frame.identity.camera).reply == "queued":
+            self._replies.promise(waiter, owned.frame.key)
+        else:
+            owned.waiters.append(waiter)
+
+    def _refuse(self, route: bytes, refusal: Refusal) -> None:
+        self._observer.frame_refused(refusal, line=self._cameras.line_of(refusal.camera))
+        self._replies.refusal(route, refusal)
+
+    def _note_gap(self, raw: RawFrame) -> None:
+        missing = self._sequences.missing(raw.identity)
+        if missing:
+            self._observer.frame_gap(raw.identity.camera, raw.identity.line, missing)
+
+    # what is decided
+
+    def _take_answers(self) -> None:
+        for message in self._workers.receive():
+            if isinstance(message, ScoredBatch):
+                if message.report is not None:
+                    self._observer.batch(message.report)
+                for answer in message.frames:
+                    self._take_answer(answer)
+            else:
+                self._observer.worker_status(message)
+
+    def _take_answer(self, answer: ScoredFrame) -> None:
+        """The first verdict stands; a different late one is counted. A heatmap no verdict names goes."""
+        verdict = self._ledger.decide(answer)
+        if verdict is None:
+            try:
+                verdict = self._ledger.first_verdict(answer.key)
+            except OutboxUnavailable as error:
+                log.error("a late answer for %s cannot be compared: %s", answer.key, error)
+                return
+            if verdict is not None and contradicts(verdict, answer):
+                self._observer.verdict_conflict(verdict.line)
+        if answer.heatmap is not None and (verdict is None or verdict.heatmap != answer.heatmap):
+            discard_heatmap(self._options.state_dir, answer.heatmap)
+
+    # what is durable
+
+    def _commit(self) -> bool:
+        """The turn's one transaction, then everything that had to wait for it. False if it failed."""
+        started_ns = self._clock.monotonic_ns()
+        try:
+            committed = self._ledger.commit(self._recording.recorded_up_to)
+        except OutboxUnavailable as error:
+            self._outbox_failed(error)
+            return False
+        if committed is not None:
+            self._observer.turn(
+                pending=len(committed.stored),
+                verdicts=len(committed.settled),
+                seconds=(self._clock.monotonic_ns() - started_ns) / 1e9,
+            )
+            self._outbox_works()
+            self._release(committed)
+        self._replies.keep_promises()
+        return True
+
+    def _release(self, committed: Committed) -> None:
+        """New frames may go to a worker, verdicts to whoever waits."""
+        self._dispatcher.add(committed.stored)
+        for settled in committed.settled:
+            self._announce(settled)
+        if committed.settled:
+            self._recording.wake()
+
+    def _announce(self, settled: Settled) -> None:
+        owned, verdict = settled.owned, settled.verdict
+        for waiter in owned.waiters:
+            self._replies.verdict(waiter, verdict)
+        self._publisher.publish(verdict)
+        self._observer.verdict(verdict, slack_s=(owned.frame.deadline_ns - owned.decided_ns) / 1e9)
+
+    def _outbox_failed(self, error: OutboxUnavailable) -> None:
+        if self._admission.closed is None:
+            log.error("nothing is let in while the outbox fails: %s", error)
+            self._admission.closed = OUTBOX_FAILS
+        self._observer.dependency_error("outbox")
+
+    def _outbox_works(self) -> None:
+        if self._admission.closed == OUTBOX_FAILS:
+            log.warning("the outbox works again")
+            self._admission.closed = None
+
+    def _patience_ms(self) -> int:
+        """How long to wait for a socket: until the next deadline, at most 100 ms."""
+        if self._socket.held:
+            return HELD_REPLY_POLL_MS
+        deadline_ns = self._in_flight.next_deadline_ns()
+        if deadline_ns is None:
+            return LONGEST_POLL_MS
+        remaining_ms = math.ceil((deadline_ns - self._clock.monotonic_ns()) / 1e6)
+        return min(LONGEST_POLL_MS, max(0, remaining_ms))

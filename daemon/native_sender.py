@@ -1,0 +1,150 @@
+"""A camera's end of the native protocol: a window of unanswered frames, and replays until each is answered.
+
+A replay has the same key and bytes, so that sending twice never inspects twice. For trials, demos and
+tests, and to copy from: it needs pyzmq and nothing else of the service.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import zmq
+
+MAGIC = b"APG1"
+RESEND_AFTER_S = 5.0
+"""How long to wait for a reply before the frame is sent again. Longer than any line's usual deadline."""
+
+
+class WindowFull(Exception):
+    """As many frames as the window holds are unanswered: receive a reply first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shot:
+    """One picture to send. enc: "raw" (payload C-contiguous `shape` of `dtype`), "jpeg" or "png" (a file)."""
+
+    payload: bytes
+    enc: str
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    color: str | None = None
+    part: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Unanswered:
+    parts: tuple[bytes, ...]
+    send_again_at: float
+
+
+class NativeSender:
+    """One camera's connection. `boot` is a fresh id a sender start, so that its frames have keys of their own."""
+
+    def __init__(
+        self,
+        connect: str,
+        camera: str,
+        *,
+        window: int = 2,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.camera = camera
+        self.boot = secrets.token_hex(8)
+        self._window = window
+        self._seq = 0
+        self._unanswered: dict[int, _Unanswered] = {}
+        self._socket = (context or zmq.Context.instance()).socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 2 * window)
+        self._socket.connect(connect)
+
+    @property
+    def unanswered(self) -> int:
+        """How many frames wait for their reply."""
+        return len(self._unanswered)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the window lets one more frame go."""
+        return len(self._unanswered) < self._window
+
+    def send(self, shot: Shot) -> int:
+        """Send one frame; its sequence number. Raises WindowFull."""
+        if not self.has_room:
+            raise WindowFull(f"{len(self._unanswered)} frames are unanswered, the window is {self._window}")
+        self._seq += 1
+        header = self._header(self._seq, shot)
+        parts = (b"", MAGIC, json.dumps(header).encode(), shot.payload)
+        self._unanswered[self._seq] = _Unanswered(parts=parts, send_again_at=0.0)
+        self._transmit(self._seq)
+        return self._seq
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next final reply (verdict, queued or error), or None after `timeout_s`.
+
+        Frames answered "busy", and those that were not answered, are sent again meanwhile.
+        """
+        give_up = time.monotonic() + timeout_s
+        while True:
+            self._send_again()
+            remaining_s = max(0.0, min(give_up, self._next_resend()) - time.monotonic())
+            if self._socket.poll(int(remaining_s * 1000) + 1):
+                reply = json.loads(self._socket.recv_multipart()[-1])
+                if self._is_final(reply):
+                    return dict(reply)
+            elif time.monotonic() >= give_up:
+                return None
+
+    def close(self) -> None:
+        """Close the connection; what is unanswered stays so."""
+        self._socket.close(0)
+
+    def _header(self, seq: int, shot: Shot) -> dict[str, Any]:
+        header = {
+            "v": 1,
+            "camera": self.camera,
+            "boot": self.boot,
+            "seq": seq,
+            "ts_ns": time.time_ns(),
+            "part": shot.part,
+            "enc": shot.enc,
+            "dtype": shot.dtype,
+            "shape": shot.shape,
+            "color": shot.color,
+            "crc32c": google_crc32c.value(shot.payload),
+        }
+        return {name: value for name, value in header.items() if value is not None}
+
+    def _is_final(self, reply: Mapping[str, Any]) -> bool:
+        """Strike the frame off, or note when to send it again. Replies to replays come twice: ignored."""
+        waiting = self._unanswered.get(reply.get("seq", -1))
+        if waiting is None:
+            return reply.get("seq") is None  # an error about a message that had no readable number
+        if reply["status"] == "busy":
+            waiting.send_again_at = time.monotonic() + reply["retry_after_ms"] / 1000
+            return False
+        del self._unanswered[reply["seq"]]
+        return True
+
+    def _transmit(self, seq: int) -> None:
+        waiting = self._unanswered[seq]
+        waiting.send_again_at = time.monotonic() + RESEND_AFTER_S
+        # Again: nobody is connected and the queue is full of the same frames; the next try will do
+        with suppress(zmq.Again):
+            self._socket.send_multipart(waiting.parts, zmq.NOBLOCK)
+
+    def _send_again(self) -> None:
+        now = time.monotonic()
+        for seq, waiting in list(self._unanswered.items()):
+            if waiting.send_again_at <= now:
+                self._transmit(seq)
+
+    def _next_resend(self) -> float:
+        return min((waiting.send_again_at for waiting in self._unanswered.values()), default=float("inf"))

@@ -1,0 +1,143 @@
+"""How the running service is: gathered from its parts for the pages, readiness, and the watchdog.
+
+Read from several threads; only looks, and never waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from daemon import __version__
+from daemon.dependencies import DependencyWatch
+from daemon.ingress import Ingress
+from daemon.outbox import Outbox
+from daemon.readiness import Check, Facts, readiness
+from daemon.recorder import Recorder
+from daemon.settings import Settings
+from daemon.stopping import StopFlag
+from daemon.worker_port import ZmqWorkerPort
+
+LIVE_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What there is to look at."""
+
+    settings: Settings
+    stop: StopFlag
+    ingress: Ingress
+    workers: ZmqWorkerPort
+    outbox: Outbox
+    recorder: Recorder
+    dependencies: DependencyWatch
+    started_at: datetime
+
+
+class Vitals:
+    """The views on the parts. monotonic: seconds."""
+
+    def __init__(self, parts: Parts, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._parts = parts
+        self._monotonic = monotonic
+        self._turn = (-1, monotonic())
+
+    def live(self) -> dict[str, Check]:
+        """/livez: whether the loop turns and the threads live."""
+        parts = self._parts
+        turns = parts.ingress.turns
+        if turns != self._turn[0]:
+            self._turn = (turns, self._monotonic())
+        still_s = self._monotonic() - self._turn[1]
+        return {
+            "loop": Check(ok=still_s < LIVE_WITHIN_S, detail=f"turned {still_s:.1f} s ago"),
+            "recorder": _living("recorder", parts.recorder.alive),
+            "dependencies": _living("dependencies", parts.dependencies.is_alive()),
+        }
+
+    def ready(self) -> dict[str, Check]:
+        """/readyz."""
+        parts, status = self._parts, self._parts.workers.status
+        return readiness(
+            Facts(
+                serving=parts.ingress.turns > 0 and not parts.stop.is_set(),
+                schema=parts.dependencies.seen.schema,
+                worker=None if parts.workers.ready else (status.phase if status else "starting"),
+                selftest=status.selftest if status else "skipped",
+                missing_banks=self._missing_banks(),
+                outbox_rows=parts.outbox.unrecorded,
+                outbox_max_rows=parts.settings.outbox.max_rows,
+            )
+        )
+
+    def marks(self) -> Mapping[str, Hashable]:
+        """What must move for the watchdog to be petted.
+
+        A worker that is not ready is its supervisor's: it has its own bounded time to load, so the loop,
+        which supervises, vouches for it.
+        """
+        parts, status = self._parts, self._parts.workers.status
+        turns = parts.ingress.turns
+        worker: Hashable = turns
+        if status is not None and parts.workers.ready:
+            worker = (status.life, status.progress)
+        return {"ingress": turns, "recorder": parts.recorder.turns, "worker": worker}
+
+    def summary(self) -> str:
+        """One line for a person."""
+        parts = self._parts
+        text = (
+            f"inspecting {len(parts.settings.lines)} lines, {parts.ingress.frames_in_flight} frames in flight, "
+            f"{parts.outbox.unrecorded} verdicts wait for SQL"
+        )
+        down = self._down()
+        return f"{text}; degraded: {' and '.join(down)} down" if down else text
+
+    def status(self) -> dict[str, Any]:
+        """/statusz: everything a person would ask first, without secrets."""
+        parts, worker = self._parts, self._parts.workers.status
+        return {
+            "version": __version__,
+            "started_at": parts.started_at.isoformat(),
+            "ready": all(check.ok for check in self.ready().values()),
+            "degraded": self._down(),
+            "in_flight": parts.ingress.frames_in_flight,
+            "outbox_rows": parts.outbox.unrecorded,
+            "lines": {str(line.id): self._line(line.id) for line in parts.settings.lines},
+            "worker": None if worker is None else _without(asdict(worker), "lines"),
+        }
+
+    def _down(self) -> list[str]:
+        seen = self._parts.dependencies.seen
+        return [name for name, up in (("SQL", seen.db_up), ("Redis", seen.redis_up)) if not up]
+
+    def _line(self, line_id: int) -> dict[str, Any]:
+        line, settings = self._parts.settings.line(line_id), self._parts.settings
+        return {
+            "name": line.name if line else "",
+            "cameras": [camera.name for camera in settings.cameras if camera.line == line_id],
+            **self._line_state(line_id),
+        }
+
+    def _line_state(self, line_id: int) -> dict[str, Any]:
+        status = self._parts.workers.status
+        return status.lines.get(str(line_id), {}) if status else {}
+
+    def _missing_banks(self) -> dict[int, str]:
+        return {
+            line.id: str(state.get("error") or "not enrolled")
+            for line in self._parts.settings.lines
+            if not (state := self._line_state(line.id)).get("bank")
+        }
+
+
+def _living(name: str, alive: bool) -> Check:
+    return Check(ok=alive, detail=f"thread {name} {'lives' if alive else 'died'}")
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}

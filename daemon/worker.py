@@ -1,0 +1,230 @@
+"""The worker process, `python -m daemon.worker`: builds its threads, and ends with a named exit code.
+
+Started by daemon.supervisor with its configuration on standard input. It ends when standard input does
+(finishing what it holds), or with its parent. Only the scorer, in the main thread, touches the GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import Any
+
+import zmq
+
+import core
+from core.errors import CoreError, WeightsError
+from daemon import children, logs
+from daemon.bank_cache import BankCache
+from daemon.banks import BankKeeper
+from daemon.batch_queue import BatchQueue
+from daemon.batch_scoring import AcceleratorLost, BatchScoring
+from daemon.clock import SystemClock
+from daemon.exit_codes import ExitCode
+from daemon.finisher import Finisher
+from daemon.intake import Intake
+from daemon.quarantine import Quarantine
+from daemon.records import Records
+from daemon.scoring_loop import ScorerFacts, ScoringLoop, SelfTestFailed
+from daemon.selftest import SelfTest
+from daemon.status_board import Beat, StatusBoard
+from daemon.warmup import WarmUp, warm_up
+from daemon.worker_config import WorkerConfig, WorkerConfigError
+
+log = logging.getLogger(__name__)
+
+STDIN = 0
+GIL_SWITCH_S = 0.0005
+"""torch lets go of the GIL at every operation and gets it back from a busy thread this much later. Beside one
+busy thread a pass of the tiny encoder took 47-154 ms with Python's 5 ms, 2-21 ms with this (2 shared cores)."""
+FIRST_LOOK_S = 10.0
+"""How long READY waits for SQL to name the banks; frames of lines without one are uninspected(no_bank)."""
+
+
+class Worker:
+    """One life of a worker: `run` loads, warms, scores until told to stop, and tidies up."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._board = StatusBoard(worker=config.worker, life=config.life, clock=self._clock)
+        self._records = Records(config.records_url)
+        self._cache = None if config.redis_url is None else BankCache(config.redis_url)
+        self._keeper = BankKeeper(
+            records=self._records,
+            cache=self._cache,
+            state=config.state,
+            lines=config.lines,
+            read_bank=lambda data, sha256: core.bank_from_bytes(data, sha256=sha256),
+            clock=self._clock,
+        )
+        self._finisher = Finisher(
+            worker=config.worker,
+            life=config.life,
+            state=config.state,
+            board=self._board,
+            context=self._context,
+            endpoint=config.upward_endpoint,
+            clock=self._clock,
+        )
+        self._beat = Beat(self._board, banks=self._keeper, context=self._context, endpoint=config.upward_endpoint)
+        self._told_to_end = threading.Event()
+
+    def run(self) -> None:
+        """The whole life. Raises CoreError where the model cannot be loaded, and what ends a ScoringLoop."""
+        self._beat.start()
+        scorer = self._load()
+        self._keeper.start()  # after torch: two threads that import it at once can deadlock
+        self._keeper.wait_for_first_look(FIRST_LOOK_S)  # before anything is measured: it takes the GIL
+        warmed = self._warm(scorer)
+        queue = self._queue(warmed)
+        loop = self._loop(scorer, queue, warmed.max_size)
+        loop.swap_banks()
+        self._finisher.start()
+        intake = self._intake(queue)
+        intake.start()
+        self._board.enter("ready", queued=lambda: len(queue))
+        self._beat.now()
+        loop.run()
+        self._end()
+
+    def end(self) -> None:
+        """Finish what is held and end `run`; safe from any thread. A worker still loading holds nothing."""
+        self._told_to_end.set()
+        if self._board.phase == "loading":
+            os._exit(ExitCode.OK)
+
+    def _load(self) -> core.Scorer:
+        config = self._config
+        if config.adapter is not None:
+            raise WeightsError(f"this version scores with banks alone, expected no adapter; got {config.adapter}")
+        encoder = core.load_encoder(
+            config.preset,
+            weights=config.weights,
+            activation=config.activation,
+            stages=config.stages,
+            image_size=config.image_size,
+            device=config.device,
+            precision=config.precision,
+        )
+        self._board.loaded(device=encoder.device, precision=encoder.precision, model_id=encoder.id)
+        return core.Scorer(encoder, method=config.method)
+
+    def _warm(self, scorer: core.Scorer) -> WarmUp:
+        warmed = warm_up(
+            scorer,
+            max_size=self._config.max_size,
+            shortest_deadline_ns=self._config.shortest_deadline_ms * 1_000_000,
+            clock=self._clock,
+        )
+        times = {bucket: f"{ns / 1e6:.1f} ms" for bucket, ns in warmed.batch_ns.items()}
+        log.info("warm: batches of at most %d (measured %s)", warmed.max_size, times)
+        return warmed
+
+    def _queue(self, warmed: WarmUp) -> BatchQueue:
+        queue = BatchQueue(
+            max_size=warmed.max_size,
+            max_delay_ns=int(self._config.max_delay_ms * 1e6),
+            clock=self._clock,
+        )
+        for bucket, took_ns in warmed.batch_ns.items():
+            if bucket <= warmed.max_size:
+                queue.observe(bucket, took_ns)
+        return queue
+
+    def _intake(self, queue: BatchQueue) -> Intake:
+        return Intake(
+            queue,
+            answer=self._finisher.put_one,
+            ended=self._told_to_end,
+            context=self._context,
+            endpoint=self._config.frames_endpoint,
+            decode_threads=self._config.decode_threads,
+            max_pixels=self._config.max_pixels,
+            clock=self._clock,
+        )
+
+    def _loop(self, scorer: core.Scorer, queue: BatchQueue, max_size: int) -> ScoringLoop:
+        config, encoder = self._config, scorer.encoder
+        return ScoringLoop(
+            scorer=scorer,
+            scoring=BatchScoring(
+                scorer,
+                max_size=max_size,
+                keep_heatmaps=frozenset(config.keep_heatmaps),
+                quarantine=Quarantine(config.state).put,
+                clock=self._clock,
+            ),
+            queue=queue,
+            banks=self._keeper,
+            out=self._finisher,
+            board=self._board,
+            selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
+            facts=ScorerFacts(worker=config.worker, model_id=encoder.id, adapter_sha256=scorer.adapter_sha256),
+            clock=self._clock,
+        )
+
+    def _end(self) -> None:
+        """Answers first, then the last heartbeat, then everything that nobody waits for."""
+        self._board.enter("stopping")
+        self._finisher.stop()
+        self._beat.stop()
+        self._keeper.stop()
+        self._records.close()
+        if self._cache is not None:
+            self._cache.close()
+        self._context.term()
+
+
+def read_config() -> WorkerConfig:
+    """The first line of standard input. Raises WorkerConfigError."""
+    with open(STDIN, "rb", buffering=0, closefd=False) as stdin:
+        return WorkerConfig.from_line(stdin.readline())
+
+
+def main() -> int:
+    """Run one life and say how it ended."""
+    try:
+        config = read_config()
+    except WorkerConfigError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return ExitCode.USAGE
+    children.die_with_parent(config.parent_pid)
+    logs.configure(format=config.log_format, level=config.log_level)
+    threading.excepthook = _end_with_the_thread
+    sys.setswitchinterval(GIL_SWITCH_S)
+    worker = Worker(config)
+    threading.Thread(target=_follow_stdin, args=(worker,), name="leash", daemon=True).start()
+    try:
+        worker.run()
+    except CoreError as error:
+        log.error("the model cannot be loaded: %s", error)
+        return ExitCode.CONFIG
+    except (AcceleratorLost, SelfTestFailed) as error:
+        log.error("this life of the worker ends: %s", error)
+        return ExitCode.SOFTWARE
+    return ExitCode.OK
+
+
+def _follow_stdin(worker: Worker) -> None:
+    while os.read(STDIN, 4096):
+        pass
+    worker.end()
+
+
+def _end_with_the_thread(failure: threading.ExceptHookArgs) -> None:
+    """A worker without one of its threads would be a live-looking corpse."""
+    where = failure.thread.name if failure.thread else "a thread"
+    trace: Any = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+    log.critical("%s ended by an exception", where, exc_info=trace)
+    os._exit(ExitCode.SOFTWARE)
+
+
+if __name__ == "__main__":
+    # Threads of C libraries and a lost accelerator can hang an orderly exit; all is closed by now.
+    code = main()
+    logging.shutdown()
+    os._exit(code)

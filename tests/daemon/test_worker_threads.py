@@ -1,0 +1,366 @@
+"""The worker's parts on real sockets and threads, with a small honest scorer in place of the encoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+
+from daemon.batch_queue import BatchQueue
+from daemon.batch_scoring import BatchScoring
+from daemon.clock import SystemClock
+from daemon.finisher import Finisher
+from daemon.intake import Intake
+from daemon.link import ScoredBatch, WorkerStatus, pack_frame_header, unpack_upward
+from daemon.scoring_loop import SELFTEST_NS, ScorerFacts, ScoringLoop, SelfTestFailed
+from daemon.selftest import SelfTest
+from daemon.status_board import Beat, StatusBoard
+from daemon.warmup import warm_up
+from daemon.work import Answer, Answers, LineBank, PreparedBank, QueuedFrame
+from tests.daemon.fake_scorer import POISON, FakeScorer, frame, line_bank
+from tests.daemon.patience import until
+
+CLOCK = SystemClock()
+PATIENCE_MS = 20_000
+
+
+class SteppedClock(SystemClock):
+    """The real clock, moved on by hand."""
+
+    ahead_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.ahead_ns
+
+
+class StagedBanks:
+    """Stands in for the bank keeper: stages what a test hands in, and asks the self-test as the keeper does."""
+
+    def __init__(self) -> None:
+        self.staged: list[LineBank] = []
+        self._current: dict[int, LineBank] = {}
+
+    def swap_in(self, prepare: Any, check: Callable[[PreparedBank], str | None]) -> bool:
+        staged, self.staged = self.staged, []
+        passed = [bank for bank in staged if check(bank.prepared) is None]
+        self._current = {**self._current, **{bank.line: bank for bank in passed}}
+        return bool(passed)
+
+    def current(self) -> dict[int, LineBank]:
+        return self._current
+
+    def status(self) -> Any:
+        return SimpleNamespace(redis_up=True, db_up=True, loads={}, bytes_held=0, lines={})
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+def queue(max_size: int = 8) -> BatchQueue:
+    return BatchQueue(max_size=max_size, max_delay_ns=5_000_000, clock=CLOCK)
+
+
+def board() -> StatusBoard:
+    return StatusBoard(worker=0, life=1, clock=CLOCK)
+
+
+def fill(queue: BatchQueue, *frames: QueuedFrame) -> None:
+    for _ in frames:
+        queue.expect()
+    for item in frames:
+        queue.arrive(item)
+
+
+def scoring_loop(
+    scorer: FakeScorer, queue: BatchQueue, banks: StagedBanks, out: Any, *, clock: SystemClock = CLOCK
+) -> ScoringLoop:
+    keeper: Any = banks
+    return ScoringLoop(
+        scorer=scorer,
+        scoring=BatchScoring(
+            scorer,
+            max_size=8,
+            keep_heatmaps=frozenset({"reject"}),
+            quarantine=lambda frame, error: None,
+            clock=clock,
+        ),
+        queue=queue,
+        banks=keeper,
+        out=out,
+        board=board(),
+        selftest=SelfTest(scorer=scorer, device="cpu", precision="float32"),
+        facts=ScorerFacts(worker=0, model_id="fake", adapter_sha256=None),
+        clock=clock,
+    )
+
+
+class Out(list[Answers]):
+    def put(self, answers: Answers) -> None:
+        self.append(answers)
+
+
+def with_golden(score: float) -> LineBank:
+    """A bank whose golden picture is 50 bright and scored `score` at enrolment."""
+    bank = line_bank()
+    golden = SimpleNamespace(**vars(bank.prepared.bank) | {"golden": np.full((8, 8, 3), 50, np.uint8)})
+    golden.golden_score = score
+    prepared: Any = SimpleNamespace(bank=golden, size_bytes=8)
+    return replace(bank, prepared=prepared)
+
+
+def test_the_queue_hands_out_what_came_and_is_drained_after_it_closes():
+    waiting = queue()
+    fill(waiting, frame("a"), frame("b"))
+    assert waiting.weight == 2 * 16 * 16 * 3
+    taken = waiting.take(1.0)
+    assert [item.header.key for item in taken.batch] == ["a", "b"]
+    assert waiting.weight == 0
+    waiting.close()
+    assert waiting.drained
+
+
+def test_a_waiting_scorer_wakes_when_a_frame_arrives():
+    waiting, taken = queue(), []
+    taker = threading.Thread(target=lambda: taken.append(waiting.take(20.0)))
+    taker.start()
+    fill(waiting, frame("a"))
+    taker.join(20)
+    assert [item.header.key for item in taken[0].batch] == ["a"]
+
+
+def test_a_frame_that_will_not_come_no_longer_holds_up_the_others():
+    waiting = BatchQueue(max_size=8, max_delay_ns=10**12, clock=CLOCK)
+    waiting.expect()
+    fill(waiting, frame("a"))
+    assert waiting.take(0.0).batch == ()
+    waiting.arrive(None)
+    assert len(waiting.take(20.0).batch) == 1
+
+
+def test_the_loop_answers_every_frame_of_a_batch_whatever_its_fate():
+    waiting, banks, out = queue(), StagedBanks(), Out()
+    banks.staged.append(line_bank())
+    fill(
+        waiting,
+        frame("good", 10),
+        frame("bad", 250),
+        frame("poison", POISON),
+        frame("unenrolled", line=5),
+        frame("late", deadline_s=-1),
+    )
+    waiting.close()
+    scoring_loop(FakeScorer(), waiting, banks, out).run()
+    told = {answer.scored.key: answer.scored for answers in out for answer in answers.answers}
+    assert {key: (scored.decision, scored.reason) for key, scored in told.items()} == {
+        "good": ("accept", None),
+        "bad": ("reject", None),
+        "poison": ("uninspected", "model_error"),
+        "unenrolled": ("uninspected", "no_bank"),
+        "late": ("uninspected", "deadline"),
+    }
+    (report,) = [answers.report for answers in out if answers.report]
+    assert (report.size, report.bucket, report.retries) == (4, 4, {"error": 1})
+    assert set(report.seconds) == {"decode", "encode", "match"}
+
+
+def test_a_bank_is_swapped_between_batches_only():
+    waiting, banks, out = queue(), StagedBanks(), Out()
+    loop = scoring_loop(FakeScorer(), waiting, banks, out)
+    banks.staged.append(line_bank(reject=100))
+    fill(waiting, frame("a", 50))
+    loop.turn()
+    banks.staged.append(line_bank(reject=20))
+    fill(waiting, frame("b", 50))
+    loop.turn()
+    assert [answers.answers[0].scored.decision for answers in out] == ["accept", "reject"]
+
+
+def test_a_bank_that_fails_its_self_test_is_reported_and_not_used():
+    waiting, banks, out = queue(), StagedBanks(), Out()
+    loop = scoring_loop(FakeScorer(), waiting, banks, out)
+    banks.staged.append(with_golden(49.0))
+    fill(waiting, frame("a"))
+    loop.turn()
+    assert out[0].answers[0].scored.reason == "no_bank"
+    banks.staged.append(with_golden(50.0))
+    fill(waiting, frame("b"))
+    loop.turn()
+    assert out[1].answers[0].scored.decision == "accept"
+
+
+def test_a_model_that_changes_its_mind_within_the_hour_ends_this_life():
+    clock, banks = SteppedClock(), StagedBanks()
+    bank = with_golden(50.0)
+    banks.staged.append(bank)
+    loop = scoring_loop(FakeScorer(), queue(), banks, Out(), clock=clock)
+    loop.swap_banks()
+    bank.prepared.bank.golden_score = 40.0
+    clock.ahead_ns = SELFTEST_NS + 1
+    with pytest.raises(SelfTestFailed, match="scored 40 at enrolment"):
+        loop.turn()
+
+
+def test_the_self_test_is_less_strict_on_another_backend_but_still_finds_a_wrong_model():
+    elsewhere = SelfTest(scorer=FakeScorer(), device="cuda:0", precision="bfloat16")
+    assert elsewhere.error(with_golden(51.0).prepared) is None
+    assert elsewhere.error(with_golden(60.0).prepared) is not None
+
+
+def test_the_intake_answers_what_it_cannot_decode_and_queues_the_rest(context):
+    waiting, answered, ended = queue(), [], threading.Event()
+    frames = context.socket(zmq.PUSH)
+    port = frames.bind_to_random_port("tcp://127.0.0.1")
+    intake = Intake(
+        waiting,
+        answer=answered.append,
+        ended=ended,
+        context=context,
+        endpoint=f"tcp://127.0.0.1:{port}",
+        decode_threads=2,
+        max_pixels=10_000,
+        clock=CLOCK,
+    )
+    intake.start()
+    whole = frame("whole", 7)
+    frames.send_multipart([b"\xc1 no header", b"payload"])
+    frames.send_multipart([b"one part"])
+    for item in (whole, frame("late", deadline_s=-1)):
+        frames.send_multipart([pack_frame_header(item.header), item.payload])
+    short = frame("short")
+    frames.send_multipart([pack_frame_header(short.header), short.payload[:-1]])
+    junk = replace(frame("junk").header, encoding="jpeg")
+    frames.send_multipart([pack_frame_header(junk), b"\xff\xd8\xffjunk"])
+    taken = waiting.take(20.0).batch
+    until(lambda: len(answered) == 3)
+    ended.set()
+    intake.join(20)
+    frames.close(0)
+    assert [item.header.key for item in taken] == ["whole"]
+    assert np.array_equal(taken[0].image, whole.image)
+    reasons = {answer.scored.key: answer.scored.reason for answer in answered}
+    assert reasons == {"late": "deadline", "short": "decode", "junk": "decode"}
+    assert waiting.drained
+
+
+def finisher(context: Any, state: Any, port: int, board: StatusBoard) -> Finisher:
+    return Finisher(
+        worker=0,
+        life=1,
+        state=state,
+        board=board,
+        context=context,
+        endpoint=f"tcp://127.0.0.1:{port}",
+        clock=CLOCK,
+    )
+
+
+def answers_of(*frames: QueuedFrame) -> list[Answer]:
+    """What the loop makes of frames on an enrolled line."""
+    waiting, banks, out = queue(), StagedBanks(), Out()
+    banks.staged.append(line_bank())
+    fill(waiting, *frames)
+    scoring_loop(FakeScorer(), waiting, banks, out).turn()
+    return [answer for answers in out for answer in answers.answers]
+
+
+def test_a_heatmap_lies_on_disk_before_its_verdict_leaves_and_holds_up_no_other(context, tmp_path):
+    upward, told = context.socket(zmq.PULL), board()
+    out = finisher(context, tmp_path, upward.bind_to_random_port("tcp://127.0.0.1"), told)
+    out.start()
+    out.put(Answers(answers=tuple(answers_of(frame("bad", 250), frame("good", 10)))))
+    first, second = receive(upward), receive(upward)
+    assert [item.key for item in first.frames] == ["good"]
+    assert [item.key for item in second.frames] == ["bad"]
+    assert second.frames[0].heatmap is not None
+    assert (tmp_path / second.frames[0].heatmap).is_file()
+    out.stop()
+    upward.close(0)
+
+
+def test_a_verdict_that_is_nearly_late_goes_without_its_heatmap(context, tmp_path):
+    upward, told = context.socket(zmq.PULL), board()
+    out = finisher(context, tmp_path, upward.bind_to_random_port("tcp://127.0.0.1"), told)
+    (answer,) = answers_of(frame("bad", 250))
+    assert answer.heat is not None
+    out.start()
+    late = replace(answer, heat=replace(answer.heat, deadline_ns=CLOCK.monotonic_ns()))
+    out.put(Answers(answers=(late,)))
+    told_frame = receive(upward).frames[0]
+    assert (told_frame.decision, told_frame.heatmap, told_frame.no_heatmap) == ("reject", None, "late")
+    out.stop()
+    upward.close(0)
+
+
+def test_a_disk_that_refuses_costs_the_heatmap_and_never_the_verdict(context, tmp_path):
+    (tmp_path / "heatmaps").write_bytes(b"a file where the folder should be")
+    upward, told = context.socket(zmq.PULL), board()
+    out = finisher(context, tmp_path, upward.bind_to_random_port("tcp://127.0.0.1"), told)
+    out.start()
+    out.put(Answers(answers=tuple(answers_of(frame("bad", 250)))))
+    told_frame = receive(upward).frames[0]
+    assert (told_frame.decision, told_frame.heatmap, told_frame.no_heatmap) == ("reject", None, "disk")
+    out.stop()
+    upward.close(0)
+    assert told.status(StagedBanks().status()).heatmaps == {"failed": 1}
+
+
+def test_the_beat_goes_on_while_the_scorer_is_busy_and_says_for_how_long(context):
+    upward, told = context.socket(zmq.PULL), board()
+    port = upward.bind_to_random_port("tcp://127.0.0.1")
+    beat = Beat(told, banks=StagedBanks(), context=context, endpoint=f"tcp://127.0.0.1:{port}", every_s=0.01)
+    told.busy(CLOCK.monotonic_ns() - 5_000_000_000)
+    told.turned()
+    beat.start()
+    status = receive_status(upward)
+    assert (status.phase, status.progress, status.life) == ("loading", 1, 1)
+    assert status.busy_ms >= 5000
+    assert status.rss_bytes > 0
+    told.busy(None)
+    told.enter("ready", queued=lambda: 3)
+    beat.now()
+    while (status := receive_status(upward)).phase != "ready":
+        pass
+    assert (status.busy_ms, status.queued) == (0.0, 3)
+    told.enter("stopping")
+    beat.stop()
+    while receive_status(upward).phase != "stopping":
+        pass
+    upward.close(0)
+
+
+def test_warm_up_runs_every_size_that_may_come():
+    scorer = FakeScorer()
+    warmed = warm_up(scorer, max_size=6, shortest_deadline_ns=1, clock=CLOCK)
+    assert warmed.max_size == 6
+    assert set(scorer.batches) == set(warmed.batch_ns) == {1, 2, 4, 6}
+
+
+def test_warm_up_leaves_out_the_sizes_that_the_shortest_deadline_rules_out():
+    scorer = FakeScorer()
+    warmed = warm_up(scorer, max_size=0, shortest_deadline_ns=1, clock=CLOCK)
+    assert warmed.max_size == 1
+    assert set(scorer.batches) == {1}
+
+
+def receive(upward: zmq.Socket[bytes]) -> ScoredBatch:
+    assert upward.poll(PATIENCE_MS)
+    message = unpack_upward(upward.recv())
+    assert isinstance(message, ScoredBatch)
+    return message
+
+
+def receive_status(upward: zmq.Socket[bytes]) -> WorkerStatus:
+    assert upward.poll(PATIENCE_MS)
+    message = unpack_upward(upward.recv())
+    assert isinstance(message, WorkerStatus)
+    return message

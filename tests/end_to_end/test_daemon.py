@@ -1,0 +1,423 @@
+"""The daemon as its real processes: frames go in over ZeroMQ, verdicts come out, none goes missing."""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import imagezmq
+import numpy as np
+import pytest
+import simplejpeg
+import zmq
+
+from daemon.exit_codes import ExitCode
+from daemon.native_sender import NativeSender, Shot
+from tests.end_to_end.harness import (
+    RunningDaemon,
+    a_daemon,
+    alive,
+    free_ports,
+    picture,
+    until,
+    write_pictures,
+)
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
+
+CAMERAS = {"top": 4, "side": 4, "blank": 5}
+LINES: dict[int, dict[str, Any]] = {4: {"deadline_ms": 5000}, 5: {"deadline_ms": 5000}}
+REFERENCES = range(8)
+
+
+class Camera:
+    """A stock imagezmq sender that does not hang for ever where a test fails."""
+
+    def __init__(self, daemon: RunningDaemon, name: str = "top") -> None:
+        self.name = name
+        self._sender = imagezmq.ImageSender(connect_to=daemon.ingest)
+        self._sender.zmq_socket.setsockopt(zmq.RCVTIMEO, 20_000)
+        self._sender.zmq_socket.setsockopt(zmq.LINGER, 0)
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sender.close()
+
+    def send(self, image: np.ndarray, **fields: object) -> dict[str, Any]:
+        """Send a raw BGR picture; the verdict."""
+        return json.loads(self._sender.send_image(self._message(fields), image))
+
+    def send_jpeg(self, image: np.ndarray) -> dict[str, Any]:
+        """Send a JPEG; the verdict."""
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=95, colorspace="BGR")
+        return json.loads(self._sender.send_jpg(self.name, data))
+
+    def send_text(self, image: np.ndarray) -> bytes:
+        """Send a picture; the reply as it came."""
+        return bytes(self._sender.send_image(self.name, image))
+
+    def _message(self, fields: dict[str, object]) -> str:
+        return ";".join([f"camera={self.name}", *(f"{name}={value}" for name, value in fields.items())])
+
+
+class Load:
+    """Stock senders in threads that send until told to stop; `answers` is every reply that came."""
+
+    def __init__(self, daemon: RunningDaemon, cameras: list[str]) -> None:
+        self._daemon = daemon
+        self._cameras = cameras
+        self._ending = threading.Event()
+        self._pool = ThreadPoolExecutor(len(cameras))
+        self._lock = threading.Lock()
+        self.answers: list[bytes] = []
+
+    def __enter__(self) -> Load:
+        self._jobs = [self._pool.submit(self._run, name, seed) for seed, name in enumerate(self._cameras)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._pool.shutdown()
+
+    def finish(self) -> list[bytes]:
+        """Let every sender take its last answer. Raises what a sender raised."""
+        self._ending.set()
+        for job in self._jobs:
+            job.result(timeout=30)
+        return self.answers
+
+    def reaches(self, count: int) -> None:
+        """Wait until so many answers came."""
+        until(lambda: len(self.answers) >= count, f"{count} answers", within_s=30)
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The answers that are verdicts."""
+        return [json.loads(answer) for answer in self.answers if answer.startswith(b"{")]
+
+    def _run(self, name: str, seed: int) -> None:
+        with Camera(self._daemon, name) as camera:
+            while not self._ending.is_set():
+                seed += 100
+                answer = camera.send_text(picture(seed))
+                with self._lock:
+                    self.answers.append(answer)
+                if answer.startswith(b"BUSY restart"):
+                    return
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("good"), REFERENCES)
+
+
+@pytest.fixture(scope="module")
+def enrolled(references: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder in which line 4 was enrolled by the real command, with no daemon running."""
+    kept = tmp_path_factory.mktemp("enrolled") / "state"
+    with a_daemon(cameras=CAMERAS, lines=LINES) as daemon:
+        daemon.enroll(4, references, "--product", "weave", wait_s=0)
+        shutil.copytree(daemon.state, kept)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def daemon(enrolled: Path) -> Iterator[RunningDaemon]:
+    """One running daemon for the tests that leave it as they found it."""
+    with a_daemon(cameras=CAMERAS, lines=LINES, state=enrolled) as daemon:
+        yield daemon.start()
+
+
+def test_a_stock_senders_raw_frame_gets_one_verdict_in_its_reply_on_the_stream_and_in_sql(
+    daemon: RunningDaemon,
+) -> None:
+    with zmq.Context() as context, context.socket(zmq.SUB) as stream, Camera(daemon) as camera:
+        stream.setsockopt(zmq.RCVTIMEO, 10_000)
+        stream.setsockopt(zmq.LINGER, 0)
+        stream.subscribe(b"verdict.4.")
+        stream.connect(daemon.publish)
+        # a subscription takes a moment to arrive: send until the stream has one of ours
+        answers: dict[str, dict[str, Any]] = {}
+
+        def send_and_look() -> dict[str, Any] | None:
+            answer = camera.send(picture(1000), part="A1", seq=7)
+            answers[answer["key"]] = answer
+            if not stream.poll(200):
+                return None
+            topic, body = stream.recv_multipart()
+            assert topic == b"verdict.4."
+            return dict(json.loads(body))
+
+        published = until(send_and_look, "a published verdict")
+    answer = answers[published["key"]]
+    assert published == answer
+    assert answer["decision"] in {"accept", "review", "reject"}
+    assert (answer["line"], answer["camera"], answer["part"], answer["seq"]) == (4, "top", "A1", 7)
+    assert answer["product"] == "weave"
+    assert answer["threshold_state"] == "provisional"
+    (row,) = daemon.wait_for_rows(1, f"key = '{answer['key']}'")
+    assert row["decision"] == answer["decision"]
+    assert row["score"] == answer["score"]
+    assert row["bank_sha256"].startswith(answer["bank"])
+
+
+def test_a_jpeg_gets_a_verdict_and_a_rejected_part_leaves_a_heatmap(daemon: RunningDaemon) -> None:
+    with Camera(daemon, "side") as camera:
+        good = camera.send_jpeg(picture(1001))
+        bad = camera.send_jpeg(255 - picture(1002, scratched=True))
+    assert good["decision"] in {"accept", "review", "reject"}
+    assert bad["decision"] == "reject"
+    assert bad["score"] > bad["threshold"]
+    assert (daemon.state / bad["heatmap"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_part_of_a_line_without_a_bank_is_uninspected_never_accepted(daemon: RunningDaemon) -> None:
+    with Camera(daemon, "blank") as camera:
+        answer = camera.send(picture(1003))
+    assert (answer["decision"], answer["reason"], answer["score"]) == ("uninspected", "no_bank", None)
+    ready = daemon.page("readyz")
+    assert ready is not None
+    assert not ready["ok"]
+    assert "line 5" in ready["checks"]["banks"]["detail"]
+    assert daemon.passes("worker")
+
+
+def test_an_unknown_camera_is_refused_and_nobody_else_notices(daemon: RunningDaemon) -> None:
+    before = daemon.total("frames_refused_total", camera="unknown", reason="unknown_camera")
+    with Camera(daemon, "../../etc/passwd") as stranger, Camera(daemon) as camera:
+        assert stranger.send_text(picture(1)).startswith(b"ERR unknown camera")
+        assert camera.send(picture(1004))["decision"] != "uninspected"
+    assert daemon.total("frames_refused_total", camera="unknown", reason="unknown_camera") == before + 1
+
+
+def test_a_damaged_jpeg_is_uninspected_and_says_so(daemon: RunningDaemon) -> None:
+    data = simplejpeg.encode_jpeg(picture(1005), quality=95, colorspace="BGR")
+    with zmq.Context() as context, context.socket(zmq.REQ) as sender:
+        sender.setsockopt(zmq.RCVTIMEO, 10_000)
+        sender.setsockopt(zmq.LINGER, 0)
+        sender.connect(daemon.ingest)
+        sender.send_multipart([json.dumps({"msg": "top"}).encode(), data[: len(data) // 2] + b"\xff\xd9"])
+        answer = json.loads(sender.recv())
+    assert (answer["decision"], answer["reason"]) == ("uninspected", "decode")
+
+
+def test_every_frame_of_several_cameras_is_answered_recorded_and_conserved(daemon: RunningDaemon) -> None:
+    received = daemon.total("frames_received_total")
+    answered = daemon.total("verdicts_total")
+    with Load(daemon, ["top", "side", "blank"]) as load:
+        load.reaches(60)
+        answers = load.finish()
+    assert len(load.verdicts()) == len(answers)
+    assert daemon.total("frames_received_total") == received + len(answers)
+    assert daemon.total("verdicts_total") == answered + len(answers)
+    until(daemon.conserves, "conservation")
+    assert_recorded_once(daemon, load.verdicts())
+
+
+def test_a_native_senders_replay_gets_the_first_verdict_again_and_no_second_row(daemon: RunningDaemon) -> None:
+    duplicates = daemon.total("frames_duplicate_total", camera="side")
+    rows = len(daemon.rows("camera = 'side'"))
+    shots = [native_message(seq, picture(2000 + seq)) for seq in range(10)]
+    with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
+        sender.setsockopt(zmq.RCVTIMEO, 10_000)
+        sender.setsockopt(zmq.LINGER, 0)
+        sender.connect(daemon.ingest)
+        first = [exchange(sender, shot) for shot in shots]
+        second = [exchange(sender, shot) for shot in shots]
+        forged = exchange(sender, native_message(0, picture(3000)))
+    assert [reply["status"] for reply in first] == ["verdict"] * 10
+    assert second == first
+    assert forged["status"] == "error"
+    assert "key reused" in json.dumps(forged)
+    assert daemon.total("frames_duplicate_total", camera="side") == duplicates + 10
+    assert len(daemon.wait_for_rows(rows + 10, "camera = 'side'")) == rows + 10
+
+
+def test_the_packaged_sender_keeps_its_window_full_and_every_frame_is_answered(daemon: RunningDaemon) -> None:
+    with zmq.Context() as context:
+        sender = NativeSender(daemon.ingest, "side", window=3, context=context)
+        replies = []
+        for seed in range(12):
+            if not sender.has_room:
+                replies.append(sender.receive(10))
+            image = picture(4000 + seed)
+            sender.send(Shot(payload=image.tobytes(), enc="raw", dtype="uint8", shape=image.shape, color="bgr"))
+        while sender.unanswered:
+            replies.append(sender.receive(10))
+        sender.close()
+    assert sorted(reply["seq"] for reply in replies if reply) == list(range(1, 13))
+    assert {reply["status"] for reply in replies if reply} == {"verdict"}
+    until(daemon.conserves, "conservation")
+
+
+def test_a_second_daemon_on_the_same_state_folder_gives_way(daemon: RunningDaemon) -> None:
+    other = daemon.home / "other.toml"
+    text = daemon.config.read_text()
+    for old, new in zip(daemon.ports, free_ports(3), strict=True):
+        text = text.replace(str(old), str(new))
+    other.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "--config", str(other)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "another aprilgan-daemon" in done.stderr
+    with Camera(daemon) as camera:
+        assert camera.send(picture(1006))["decision"] != "uninspected"
+    assert daemon.total("redis_up") == 1
+
+
+def test_a_line_enrolled_again_switches_banks_between_frames_without_a_restart(
+    daemon: RunningDaemon, tmp_path: Path
+) -> None:
+    worker = daemon.wait_for_worker()
+    with Camera(daemon) as camera:
+        before = camera.send(picture(1007))
+        enrolled = daemon.enroll(4, write_pictures(tmp_path / "new", range(20, 28)), "--product", "twill")
+        after = camera.send(picture(1007))
+    assert (before["product"], after["product"]) == ("weave", "twill")
+    assert before["bank"] != after["bank"]
+    assert enrolled["bank"].startswith(after["bank"])
+    assert daemon.wait_for_worker() == worker
+
+
+def test_a_worker_killed_under_load_costs_only_the_frames_it_held(daemon: RunningDaemon) -> None:
+    worker = daemon.wait_for_worker()
+    with Load(daemon, ["top", "side"]) as load:
+        load.reaches(20)
+        subprocess.run(["kill", "-KILL", str(worker)], check=True)
+        successor = daemon.wait_for_worker(other_than=worker)
+        load.reaches(len(load.answers) + 20)
+        answers = load.finish()
+    assert successor != worker
+    reasons = Counter(verdict["reason"] for verdict in load.verdicts())
+    assert len(load.verdicts()) == len(answers)
+    assert set(reasons) <= {None, "worker_lost", "deadline", "no_bank"}
+    until(daemon.conserves, "conservation")
+    assert_recorded_once(daemon, load.verdicts())
+    assert daemon.total("worker_restarts_total", reason="exited") == 1
+
+
+def test_sigterm_under_load_answers_everyone_records_everything_and_exits_0(enrolled: Path) -> None:
+    with (
+        a_daemon(cameras=CAMERAS, lines=LINES, state=enrolled) as daemon,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(str(daemon.home / "notify"))
+        manager.setblocking(False)
+        daemon.environment["NOTIFY_SOCKET"] = manager.getsockname()
+        worker = daemon.start().wait_for_worker()
+        with Load(daemon, ["top", "side"]) as load:
+            load.reaches(30)
+            exit_code = daemon.terminate()
+            answers = load.finish()
+        assert exit_code == ExitCode.OK, daemon.log.read_text()[-4000:]
+        assert sum(answer == b"BUSY restart" for answer in answers) + len(load.verdicts()) == len(answers)
+        recorded = {row["key"]: row["decision"] for row in daemon.rows()}
+        assert {verdict["key"]: verdict["decision"] for verdict in load.verdicts()} == recorded
+        assert not alive(worker)
+        assert list((daemon.state / "run").iterdir()) == []
+        told = [message.split("=")[0] for message in heard(manager)]
+        assert told[0] == "EXTEND_TIMEOUT_USEC"
+        assert told[-1] == "STOPPING"
+        assert told.count("READY") == 1
+        assert "WATCHDOG" in told[told.index("READY") :]
+
+
+def test_frames_in_flight_when_the_daemon_is_killed_become_uninspected_restart() -> None:
+    with a_daemon(lines={4: {"deadline_ms": 60_000}}) as daemon:
+        daemon.launch()
+        until(lambda: daemon.page("livez"), "the pages", within_s=30)
+        senders = _send_and_do_not_wait(daemon, 3)
+        until(lambda: daemon.total("in_flight") == 3, "three frames in flight")
+        orphans = _descendants(daemon)
+        daemon.kill()
+        until(lambda: not any(alive(pid) for pid in orphans), "the children to die with it")
+        daemon.launch()
+        rows = until(lambda: _rows_if_any(daemon, 3), "three rows", within_s=30)
+        assert {(row["decision"], row["reason"]) for row in rows} == {("uninspected", "restart")}
+        until(lambda: daemon.page("livez"), "the pages", within_s=30)
+        assert daemon.total("recovered_total") == 3
+        assert daemon.total("uninspected_total", line="4", reason="restart") == 3
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == ExitCode.OK
+        for sender in senders:
+            sender.close(0)
+
+
+def native_message(seq: int, image: np.ndarray) -> list[bytes]:
+    """A native v1 frame of camera "side" without its route."""
+    header = {
+        "v": 1,
+        "camera": "side",
+        "boot": "boot-1",
+        "seq": seq,
+        "enc": "raw",
+        "dtype": "uint8",
+        "shape": image.shape,
+        "color": "bgr",
+    }
+    return [b"", b"APG1", json.dumps(header).encode(), image.tobytes()]
+
+
+def exchange(sender: zmq.Socket[bytes], message: list[bytes]) -> dict[str, Any]:
+    """Send a native message and take its reply."""
+    sender.send_multipart(message)
+    return dict(json.loads(sender.recv_multipart()[-1]))
+
+
+def assert_recorded_once(daemon: RunningDaemon, verdicts: list[dict[str, Any]]) -> None:
+    """SQL has one row for each verdict of this life, and it says what the sender was told."""
+    rows = daemon.wait_for_rows(int(daemon.total("verdicts_total")))
+    assert len({row["key"] for row in rows}) == len(rows) == daemon.total("verdicts_total")
+    recorded = {row["key"]: row["decision"] for row in rows}
+    assert {verdict["key"]: verdict["decision"] for verdict in verdicts}.items() <= recorded.items()
+
+
+def heard(manager: socket.socket) -> Iterator[str]:
+    """The datagrams that wait."""
+    while select.select([manager], [], [], 0)[0]:
+        yield manager.recv(4096).decode()
+
+
+def _send_and_do_not_wait(daemon: RunningDaemon, count: int) -> list[zmq.Socket[bytes]]:
+    senders = []
+    for seed in range(count):
+        sender = zmq.Context.instance().socket(zmq.REQ)
+        sender.setsockopt(zmq.LINGER, 0)
+        sender.setsockopt(zmq.RECONNECT_IVL, -1)
+        sender.connect(daemon.ingest)
+        image = picture(seed)
+        header = {"msg": "top", "dtype": "uint8", "shape": image.shape}
+        sender.send_multipart([json.dumps(header).encode(), image.tobytes()])
+        senders.append(sender)
+    return senders
+
+
+def _descendants(daemon: RunningDaemon) -> list[int]:
+    """The children of the main process: worker and embedded server."""
+    assert daemon.process is not None
+    listed = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+    pids = [int(pid) for pid in listed.split()]
+    assert pids
+    return pids
+
+
+def _rows_if_any(daemon: RunningDaemon, count: int) -> list[dict[str, Any]] | None:
+    rows = daemon.rows()
+    return rows if len(rows) == count else None
