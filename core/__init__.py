@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from core.adapter import Adapter, load_adapter
     from core.bank import BankHeader, PreparedBank, ReferenceBank
     from core.bank_file import bank_from_bytes, bank_to_bytes
     from core.calibration import Calibration
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     )
     from core.flow import AnomalyResult, Sample
     from core.image import ImageHeader, decode_image, image_from_raw, read_header
+    from core.inspection import Inspection, inspect
     from core.presets import MatchOptions
     from core.scorer import Scorer
+    from core.text import TextEncoder, load_text_encoder
 
 _HOMES = {
+    "Adapter": "adapter",
     "AnomalyResult": "flow",
     "BankError": "errors",
     "BankHeader": "bank",
@@ -56,12 +60,14 @@ _HOMES = {
     "Features": "encoder",
     "ImageError": "errors",
     "ImageHeader": "image",
+    "Inspection": "inspection",
     "MatchOptions": "presets",
     "MismatchError": "errors",
     "PreparedBank": "bank",
     "ReferenceBank": "bank",
     "Sample": "flow",
     "Scorer": "scorer",
+    "TextEncoder": "text",
     "ThresholdState": "decide",
     "Thresholds": "decide",
     "WeightsError": "errors",
@@ -70,12 +76,16 @@ _HOMES = {
     "decode_image": "image",
     "enrol": "enrolment",
     "image_from_raw": "image",
+    "inspect": "inspection",
+    "load_adapter": "adapter",
     "load_encoder": "encoder",
+    "load_text_encoder": "text",
     "read_header": "image",
     "recalibrate": "enrolment",
 }
 
 __all__ = [
+    "Adapter",
     "AnomalyResult",
     "BankError",
     "BankHeader",
@@ -91,12 +101,14 @@ __all__ = [
     "Features",
     "ImageError",
     "ImageHeader",
+    "Inspection",
     "MatchOptions",
     "MismatchError",
     "PreparedBank",
     "ReferenceBank",
     "Sample",
     "Scorer",
+    "TextEncoder",
     "ThresholdState",
     "Thresholds",
     "WeightsError",
@@ -105,7 +117,10 @@ __all__ = [
     "decode_image",
     "enrol",
     "image_from_raw",
+    "inspect",
+    "load_adapter",
     "load_encoder",
+    "load_text_encoder",
     "read_header",
     "recalibrate",
 ]

@@ -92,10 +92,15 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
 def _header(fields: dict[str, Any]) -> BankHeader:
     calibration = fields.pop("calibration")
     thresholds = calibration.pop("thresholds")
-    rule = {name: tuple(values) for name, values in fields.pop("rule").items()}
+    rule = fields.pop("rule")
     return BankHeader(
         match=MatchOptions(**fields.pop("match")),
-        rule=ScoreRule(**rule),
+        rule=ScoreRule(
+            statistics=tuple(rule["statistics"]),
+            centre=tuple(rule["centre"]),
+            spread=tuple(rule["spread"]),
+            text_weight=rule["text_weight"],
+        ),
         calibration=Calibration(
             reference_scores=tuple(calibration.pop("reference_scores")),
             calibration_scores=tuple(calibration.pop("calibration_scores")),

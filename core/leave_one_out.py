@@ -15,10 +15,10 @@ import torch
 from core.bank import BankHeader, ReferenceBank, descriptors, stage_tokens
 from core.copies import jittered, turned
 from core.coreset import k_centre
-from core.encoder import Features
+from core.encoder import Features, joined
 from core.image import Image
 from core.presets import MatchOptions
-from core.scorer import Distances, Scorer
+from core.scorer import Evidence, Scorer
 
 BATCH = 8
 Tell = Callable[[str, int, int], None]
@@ -71,17 +71,22 @@ class ReferenceTokens:
 
 
 def leave_one_out(
-    scorer: Scorer, images: Sequence[Image], tokens: ReferenceTokens, header: BankHeader, tell: Tell
-) -> list[Distances]:
+    scorer: Scorer,
+    images: Sequence[Image],
+    tokens: ReferenceTokens,
+    header: BankHeader,
+    text: torch.Tensor | None,
+    tell: Tell,
+) -> list[Evidence]:
     """Each reference against a bank without all its own tokens; jittered copies of the only one against it."""
     place = scorer.encoder.torch_device
     if len(images) == 1:
         copies = encode_all(scorer, list(jittered(images[0])), tell)
-        return [scorer.distances(copies, range(len(copies)), tokens.bank(header).memory(place))]
+        return [scorer.evidence(copies, tokens.bank(header).memory(place), text)]
     left_out = []
     for index in range(len(images)):
         memory = tokens.bank(header, without=index).memory(place)
-        left_out.append(scorer.distances(tokens.features, [index], memory))
+        left_out.append(scorer.evidence(tokens.features.rows([index]), memory, text))
         tell("scoring each reference against the others", index + 1, len(images))
     return left_out
 
@@ -92,9 +97,4 @@ def encode_all(scorer: Scorer, images: Sequence[Image], tell: Tell) -> Features:
     for start in range(0, len(images), BATCH):
         parts.append(scorer.encode(images[start : start + BATCH]))
         tell("encoding", min(start + BATCH, len(images)), len(images))
-    embeddings = [part.image for part in parts if part.image is not None]
-    return Features(
-        stages=tuple(torch.cat([part.stages[i] for part in parts]) for i in range(len(parts[0].stages))),
-        grids=parts[0].grids,
-        image=torch.cat(embeddings) if embeddings else None,
-    )
+    return joined(parts)

@@ -37,7 +37,7 @@ class EncoderSpec:
     name: for people and the encoder id. model: an open_clip model name, or its config as a dict.
     pretrained: open_clip's tag for its own download, None where weights are always a local file.
     image_size: pixels a side, every picture is squashed to it. stages: 1-based blocks (ViT) or feature levels
-    (CNN) whose tokens are matched. statistics: of the streaming score, as "4.top1"
+    (CNN) whose tokens are matched. statistics: of the streaming score, as "bank.4.top1"
     (core.score_rule; None: the largest of every stage and the whole-picture one of the last). match: how enrolment
     prepares tokens unless told otherwise. activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
     """
@@ -90,7 +90,7 @@ PRESETS: dict[str, EncoderSpec] = {
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         method="bank",
-        statistics=("4.top1", "4.pool"),
+        statistics=("bank.4.top1", "bank.4.pool"),
         match=MatchOptions(budget=1024),
     ),
 }

@@ -13,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core.adapter import Adapter
 from core.anomaly_map import sum_of_stages
 from core.bank import Memory, PreparedBank, ReferenceBank, check_belongs, descriptors, stage_tokens, to_numpy
 from core.encoder import Encoder, Features
+from core.errors import MismatchError
 from core.flow import AnomalyResult
 from core.image import Image
+from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distance
-from core.score_rule import select, stage_statistics
+from core.score_rule import bank_statistics, top_mean
+from core.zero_shot import text_logit, text_score
 
 WantMap = Callable[[int, float], bool]
 """(index in the batch, score) -> whether the pixel map is wanted; maps cost more than scores."""
@@ -36,32 +40,34 @@ def never(index: int, score: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Distances:
-    """How far n pictures lie from a bank.
+class Evidence:
+    """What speaks for a defect in n pictures.
 
-    grids: per stage (n, h, w) bounded distances in [0, 1]. statistics: per 1-based stage (n, 4) of
-    core.score_rule.stage_statistics.
+    distances: per stage (n, h, w) bounded distances to the bank, in [0, 1]. statistics: name to (n,), see
+    core.score_rule. text_score: (n,) in [0, 1], None without text features.
     """
 
-    grids: tuple[torch.Tensor, ...]
-    statistics: dict[int, torch.Tensor]
-
-    def select(self, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(n, K) of the named statistics."""
-        return select(names, self.statistics)
+    features: Features
+    distances: tuple[torch.Tensor, ...]
+    statistics: dict[str, torch.Tensor]
+    text_score: torch.Tensor | None
 
 
 class Scorer:
     """Scores pictures with one encoder. Holds no state between calls: a score depends on its picture and bank.
 
-    method: None takes the preset's own. In this version only "bank" (reference banks alone) is built;
-    the text branch and linear layers (`adapter`) come with the APRIL-GAN issue.
+    method: "bank" matches reference banks alone; "april-gan", "sdp" and "sdp+" add their text branch to
+    the bank's. None takes the preset's own. adapter: linear layers, for april-gan and sdp+.
+
+    Raises EncoderError for a method that this encoder or the lack of an adapter rules out, MismatchError for
+    an adapter of another encoder.
     """
 
-    def __init__(self, encoder: Encoder, *, method: str | None = None, adapter: None = None) -> None:
+    def __init__(self, encoder: Encoder, *, method: str | None = None, adapter: Adapter | None = None) -> None:
         self.encoder = encoder
         self.method = method or encoder.spec.method
-        self.adapter_sha256: str | None = None
+        self.zero_shot = zero_shot_branch(self.method, encoder, adapter)
+        self.adapter_sha256 = adapter.sha256 if adapter is not None else None
 
     def prepare(self, bank: ReferenceBank) -> PreparedBank:
         """Check a bank against this scorer and move it to the device.
@@ -70,6 +76,11 @@ class Scorer:
         size, method or adapter.
         """
         check_belongs(bank.header, self.encoder, method=self.method, adapter_sha256=self.adapter_sha256)
+        if self.zero_shot is not None and bank.text_features is None:
+            raise MismatchError(
+                f"the bank of product {bank.header.product!r} has no text features, "
+                f"and method {self.method} takes them"
+            )
         place = self.encoder.torch_device
         return PreparedBank(
             bank=bank,
@@ -79,7 +90,9 @@ class Scorer:
 
     def encode(self, images: Sequence[Image]) -> Features:
         """One forward pass over N arrays (H, W, 3) uint8 RGB; sizes may differ."""
-        return self.encoder.encode(images)
+        return (
+            self.encoder.encode(images) if self.zero_shot is None else self.zero_shot.encode(self.encoder, images)
+        )
 
     @torch.inference_mode()
     def match(
@@ -91,7 +104,7 @@ class Scorer:
         results: dict[int, AnomalyResult] = {}
         for prepared in {id(bank): bank for bank in banks}.values():
             rows = [index for index, bank in enumerate(banks) if bank is prepared]
-            results |= dict(zip(rows, self._match_one(features, rows, prepared, want_map), strict=True))
+            results |= dict(zip(rows, self._match_one(features.rows(rows), rows, prepared, want_map), strict=True))
         return [results[index] for index in range(len(banks))]
 
     def score(
@@ -101,29 +114,59 @@ class Scorer:
         return self.match(self.encode(images), banks, want_map=want_map)
 
     @torch.inference_mode()
-    def distances(self, features: Features, rows: Sequence[int], memory: Memory) -> Distances:
-        """How far the chosen pictures lie from one bank's memory."""
-        grids, statistics = [], {}
-        for index, (number, grid) in enumerate(zip(self.encoder.stages, features.grids, strict=True)):
-            tokens = stage_tokens(features.stages[index][list(rows)], grid, memory.neighbourhood)
+    def evidence(self, features: Features, memory: Memory | None, text: torch.Tensor | None) -> Evidence:
+        """Both branches of n encoded pictures of one product; a branch without its memory or text is left out."""
+        distances, statistics = ((), {}) if memory is None else self._bank_branch(features, memory)
+        words = None
+        if self.zero_shot is not None and text is not None and features.image is not None:
+            words = text_score(features.image, text)
+            statistics["text.logit"] = text_logit(features.image, text)
+            statistics["text.top1"] = top_mean(_summed(self.zero_shot.grids(features, text)))
+        return Evidence(features=features, distances=distances, statistics=statistics, text_score=words)
+
+    def _bank_branch(
+        self, features: Features, memory: Memory
+    ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        distances: list[torch.Tensor] = []
+        statistics: dict[str, torch.Tensor] = {}
+        for index, (stage, grid) in enumerate(zip(self.encoder.stages, features.grids, strict=True)):
+            tokens = stage_tokens(features.stages[index], grid, memory.neighbourhood)
             places = nearest_distance(tokens.flatten(0, 1), memory.tokens[index]).reshape(-1, *grid)
             pooled = nearest_distance(descriptors(tokens), memory.descriptors[index])
-            grids.append(places)
-            statistics[number] = stage_statistics(places, pooled)
-        return Distances(grids=tuple(grids), statistics=statistics)
+            distances.append(places)
+            statistics |= bank_statistics(stage, places, pooled)
+        return tuple(distances), statistics
+
+    @torch.inference_mode()
+    def maps(self, evidence: Evidence, text: torch.Tensor | None, rows: Sequence[int]) -> torch.Tensor:
+        """(len(rows), S, S): the sum over stages and branches, as the method's paper finishes it."""
+        size = self.encoder.image_size
+        summed = sum_of_stages([stage[list(rows)] for stage in evidence.distances], size)
+        if self.zero_shot is None or text is None:
+            return summed
+        for stage in self.zero_shot.stage_maps(evidence.features.rows(rows), text, size):
+            summed += stage
+        return self.zero_shot.finish(summed)
 
     def _match_one(
-        self, features: Features, rows: Sequence[int], prepared: PreparedBank, want_map: WantMap
+        self, features: Features, places: Sequence[int], prepared: PreparedBank, want_map: WantMap
     ) -> list[AnomalyResult]:
-        distances = self.distances(features, rows, prepared.memory)
-        rule = prepared.bank.header.rule
-        scores = rule.score(distances.select(rule.statistics))
-        wanted = [place for place, row in enumerate(rows) if want_map(row, float(scores[place]))]
+        evidence = self.evidence(features, prepared.memory, prepared.text_features)
+        scores = prepared.bank.header.rule.score(evidence.statistics)
+        wanted = [row for row, place in enumerate(places) if want_map(place, float(scores[row]))]
         maps: dict[int, npt.NDArray[np.float32]] = {}
         if wanted:
-            summed = sum_of_stages([grid[wanted] for grid in distances.grids], self.encoder.image_size)
-            maps = dict(zip(wanted, to_numpy(summed), strict=True))
+            maps = dict(zip(wanted, to_numpy(self.maps(evidence, prepared.text_features, wanted)), strict=True))
+        words: list[float | None] = [None] * len(places)
+        if evidence.text_score is not None:
+            words = evidence.text_score.tolist()
         return [
-            AnomalyResult(score=float(score), text_score=None, map=maps.get(place))
-            for place, score in enumerate(scores)
+            AnomalyResult(score=float(score), text_score=words[row], map=maps.get(row))
+            for row, score in enumerate(scores)
         ]
+
+
+def _summed(grids: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Per-stage (n, h, w) maps at the finest grid among them, summed."""
+    height = max(grid.shape[1] for grid in grids)
+    return sum_of_stages(grids, height)

@@ -91,6 +91,7 @@ class BankKeeper(threading.Thread):
         self._feed: ChangeFeed | None = None
         self._redis_up = False
         self._db_up = False
+        self._complete = False
         self._looked = threading.Event()
         self._ended = threading.Event()
 
@@ -111,9 +112,8 @@ class BankKeeper(threading.Thread):
 
     def look(self) -> None:
         """Compare SQL with what the lines score with, and stage what is new."""
-        for assignment in self._assignments():
-            if assignment.line in self._lines:
-                self._consider(assignment)
+        wanted = [assignment for assignment in self._assignments() if assignment.line in self._lines]
+        self._complete = sum(self._consider(assignment) for assignment in wanted) == len(wanted)
         self._looked.set()
 
     def wait_for_first_look(self, timeout_s: float) -> bool:
@@ -134,19 +134,21 @@ class BankKeeper(threading.Thread):
             remember_lines(self._state, assignments)
         return assignments
 
-    def _consider(self, assignment: LineAssignment) -> None:
+    def _consider(self, assignment: LineAssignment) -> bool:
+        """Stage the assignment if it is new; False where its bank could not be fetched now."""
         line, wanted = assignment.line, (assignment.revision, assignment.bank_sha256)
         if self._settled.get(line) == wanted:
-            return
+            return True
         prepared = self._in_memory(assignment.bank_sha256)
         try:
             bank = None if prepared else self._fetch.fetch(assignment)
         except BankError as error:
             self._note_error(line, str(error))
-            return
+            return False
         with self._lock:
             self._settled[line] = wanted
             self._staged[line] = _Staged(assignment=assignment, bank=bank, prepared=prepared)
+        return True
 
     def _in_memory(self, sha256: str) -> PreparedBank | None:
         with self._lock:
@@ -154,8 +156,8 @@ class BankKeeper(threading.Thread):
         return next((bank.prepared for bank in held if bank.bank_sha256 == sha256), None)
 
     def _wait_for_change(self) -> None:
-        healthy = self._db_up and not self._errors
-        end_ns = self._clock.monotonic_ns() + int((POLL_S if healthy else RETRY_S) * 1e9)
+        pause_s = POLL_S if self._db_up and self._complete else RETRY_S
+        end_ns = self._clock.monotonic_ns() + int(pause_s * 1e9)
         while not self._ended.is_set() and self._clock.monotonic_ns() < end_ns:
             if self._heard():
                 return

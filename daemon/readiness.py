@@ -43,9 +43,7 @@ def readiness(facts: Facts) -> dict[str, Check]:
     """
     missing = "; ".join(f"line {line}: {why}" for line, why in sorted(facts.missing_banks.items()))
     return {
-        "serving": Check(
-            ok=facts.serving, detail="reading cameras" if facts.serving else "not reading cameras"
-        ),
+        "serving": Check(ok=facts.serving, detail="reading cameras" if facts.serving else "not reading cameras"),
         "schema": Check(ok=facts.schema is None, detail=facts.schema or "at head"),
         "worker": Check(ok=facts.worker is None, detail=facts.worker or "ready"),
         "selftest": Check(ok=facts.selftest != "failed", detail=facts.selftest),

@@ -37,6 +37,8 @@ ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=ID_PATTERN)]
 """An id that may stand in a path, a metrics label or a Redis key (service.md section 6)."""
 
+LOCAL_ENDPOINT = r"^(ipc://|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):)"
+
 MIB = 1024 * 1024
 
 
@@ -156,9 +158,7 @@ class HeatmapSettings(_Section):
     def _known(self) -> HeatmapSettings:
         unknown = self.decisions - {"accept", "review", "reject"}
         if unknown:
-            raise ValueError(
-                f'expected "all", "none" or some of accept, review, reject; got {sorted(unknown)}'
-            )
+            raise ValueError(f'expected "all", "none" or some of accept, review, reject; got {sorted(unknown)}')
         return self
 
 
@@ -219,12 +219,12 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"cameras: {camera.name!r} looks at line {camera.line}; configured are {sorted(line_ids)}"
                 )
-        if self.ingest.security == "none" and not self.ingest.allow_insecure:
-            if not re.match(r"^(ipc://|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):)", self.ingest.bind):
-                raise ValueError(
-                    f'ingest: security = "none" is for loopback and ipc; got bind = {self.ingest.bind!r} '
-                    f'(set security = "curve", or allow_insecure = true if the network itself is trusted)'
-                )
+        unprotected = self.ingest.security == "none" and not self.ingest.allow_insecure
+        if unprotected and not re.match(LOCAL_ENDPOINT, self.ingest.bind):
+            raise ValueError(
+                f'ingest: security = "none" is for loopback and ipc; got bind = {self.ingest.bind!r} '
+                f'(set security = "curve", or allow_insecure = true if the network itself is trusted)'
+            )
         return self
 
     @property

@@ -12,7 +12,7 @@ from core.anomaly_map import sum_of_stages, upsample
 from core.bank import stage_tokens
 from core.coreset import k_centre
 from core.neighbours import BLOCK_ROWS, nearest_distance
-from core.score_rule import ScoreRule, stage_statistics
+from core.score_rule import ScoreRule, bank_statistics, top_mean
 
 
 def unit(seed: int, *shape: int) -> torch.Tensor:
@@ -71,18 +71,44 @@ def test_neighbourhood_averages_only_the_neighbours_a_token_has():
 
 def test_statistics_of_a_map_are_its_largest_its_top_percent_and_its_mean():
     grid = torch.arange(400.0).reshape(1, 20, 20)
-    pooled = torch.tensor([0.5])
-    assert stage_statistics(grid, pooled)[0].tolist() == [399.0, (399 + 398 + 397 + 396) / 4, 199.5, 0.5]
-    assert stage_statistics(torch.ones(1, 2, 2), pooled)[0].tolist() == [1.0, 1.0, 1.0, 0.5]
+    values = bank_statistics(7, grid, torch.tensor([0.5]))
+    top = (399 + 398 + 397 + 396) / 4
+    assert {name: float(value) for name, value in values.items()} == {
+        "bank.7.max": 399.0,
+        "bank.7.top1": top,
+        "bank.7.mean": 199.5,
+        "bank.7.pool": 0.5,
+    }
+    assert float(top_mean(torch.ones(1, 2, 2))) == 1.0
+
+
+def statistics(**values: list[float]) -> dict[str, torch.Tensor]:
+    return {name.replace("_", "."): torch.tensor(value) for name, value in values.items()}
+
+
+GOOD = statistics(a_max=[1.0, 3.0, 1.0, 3.0], b_pool=[10.0, 30.0, 10.0, 30.0], text_logit=[-2.0, 2.0, -2.0, 2.0])
 
 
 def test_the_rule_standardises_by_good_samples_and_takes_the_largest():
-    good = np.array([[1.0, 10.0], [3.0, 30.0], [1.0, 10.0], [3.0, 30.0]])
-    rule = ScoreRule.fit(["4.max", "5.mean"], good)
-    assert rule.score(np.array([[2.0, 20.0]]))[0] == pytest.approx(0.0)
-    assert rule.score(np.array([[2.0, 20.0 + good[:, 1].std(ddof=1)]]))[0] == pytest.approx(1.0)
+    rule = ScoreRule.fit(["a.max", "b.pool"], GOOD)
+    spread = float(GOOD["b.pool"].std())
+    scores = rule.score(statistics(a_max=[2.0, 2.0], b_pool=[20.0, 20.0 + spread]))
+    assert scores.tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_words_are_a_hint_beside_a_bank_and_the_whole_score_without_one():
+    part = statistics(a_max=[2.0], b_pool=[20.0], text_logit=[float(GOOD["text.logit"].std())])
+    beside = ScoreRule.fit(["a.max", "b.pool", "text.logit"], GOOD)
+    alone = ScoreRule.fit(["text.logit"], GOOD)
+    assert beside.score(part)[0] == pytest.approx(0.1)
+    assert alone.score(part)[0] == pytest.approx(1.0)
+
+
+def test_few_samples_that_agree_by_luck_do_not_make_a_tiny_spread():
+    lucky = statistics(a_max=[1.0, 1.0001])
+    assert ScoreRule.fit(["a.max"], lucky).spread[0] == pytest.approx(0.05, rel=1e-3)
 
 
 def test_a_nan_statistic_gives_a_nan_score_which_no_threshold_can_accept():
-    rule = ScoreRule(statistics=("4.max", "5.mean"), centre=(0.0, 0.0), spread=(1.0, 1.0))
-    assert np.isnan(rule.score(np.array([[1.0, np.nan]]))[0])
+    rule = ScoreRule(statistics=("a.max", "b.pool"), centre=(0.0, 0.0), spread=(1.0, 1.0))
+    assert np.isnan(rule.score(statistics(a_max=[1.0], b_pool=[float("nan")]))[0])

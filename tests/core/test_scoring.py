@@ -47,9 +47,9 @@ def test_the_map_is_hottest_inside_the_hole(tiny_scorer, prepared):
 
 def test_a_reference_scored_against_its_own_bank_lies_at_distance_zero(tiny_scorer, prepared):
     features = tiny_scorer.encode([samples(1)[0].image])
-    distances = tiny_scorer.distances(features, [0], prepared.memory)
-    assert max(float(grid.max()) for grid in distances.grids) < 1e-3  # the bank is float16
-    assert max(float(values[0, -1]) for values in distances.statistics.values()) < 1e-6
+    evidence = tiny_scorer.evidence(features, prepared.memory, None)
+    assert max(float(grid.max()) for grid in evidence.distances) < 1e-3  # the bank is float16
+    assert max(float(value) for value in evidence.statistics.values()) < 1e-3
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
@@ -143,9 +143,9 @@ def test_leave_one_out_scores_each_reference_against_a_bank_without_all_its_own_
     whole = core.enrol(tiny_scorer, good, product="cloth", match=core.MatchOptions(budget=100, rotations=2))
     rest = core.enrol(tiny_scorer, good[1:], product="cloth", match=core.MatchOptions(budget=100, rotations=2))
     features = tiny_scorer.encode([good[0].image])
-    distances = tiny_scorer.distances(features, [0], tiny_scorer.prepare(rest.bank).memory)
+    evidence = tiny_scorer.evidence(features, tiny_scorer.prepare(rest.bank).memory, None)
     rule = whole.bank.header.rule
-    assert rule.score(distances.select(rule.statistics))[0] == pytest.approx(whole.scores[0], abs=1e-4)
+    assert rule.score(evidence.statistics)[0] == pytest.approx(whole.scores[0], abs=1e-4)
 
 
 def test_one_reference_is_enough_for_a_provisional_threshold(tiny_scorer):

@@ -399,3 +399,21 @@ def test_verdicts_that_sql_has_are_marked_at_the_next_turn(rig: Rig) -> None:
     rig.until(lambda: rig.outbox.unrecorded == 0)
     rig.take_in(peer, native())
     assert rig.json_reply(peer)["decision"] == "accept"
+
+
+def test_the_camera_socket_is_bounded_as_the_specification_says(rig: Rig) -> None:
+    socket = rig.camera_socket.socket
+    options = (zmq.RCVHWM, zmq.SNDHWM, zmq.MAXMSGSIZE, zmq.LINGER, zmq.HEARTBEAT_IVL, zmq.HANDSHAKE_IVL)
+    assert [socket.getsockopt(option) for option in options] == [4, 4, 128 * 1024 * 1024, 0, 500, 5000]
+
+
+def test_a_slow_reader_of_refusals_harms_nobody(rig: Rig) -> None:
+    flood, peer = rig.peer(), rig.peer()
+    for _ in range(300):
+        flood.send_multipart([b"", b"{", b""])
+    rig.take_in(peer, native())
+    rig.worker.say(accept("cam1:b1:1"))
+    assert rig.json_reply(peer)["decision"] == "accept"
+    replies = [rig.reply(flood) for _ in range(300)]
+    assert all(reply.startswith(b"ERR expected a JSON header") for reply in replies)
+    assert rig.tally.conserved

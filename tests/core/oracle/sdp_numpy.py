@@ -1,6 +1,7 @@
 """CLIP-AD in float64 NumPy: representative vectors, the dual path, feature surgery; SDP and SDP+.
 
-Stated from the specification's description of the paper. The stages are the four quarters of the tower.
+Stated from the specification's description of the paper. The stages are the four quarters of the tower. As in
+`april_gan_numpy`, the defaults of `Variant` are the method and `MUTANTS` are wrong forms of it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,32 @@ EPS, MIN_SAMPLES = 0.5, 15
 STAGES = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The choices that make CLIP-AD's maps; any value but the default is a mutant."""
+
+    reset: bool = True
+    ordinary_cls: bool = True
+    values_only: bool = True
+    """Whether values serve as queries and keys too; False leaves the ordinary attention."""
+    temperature: float = 1.0
+    align_corners: bool = False
+    blur: bool = True
+    linears_on_surgery: bool = False
+
+
+PAPER = Variant()
+MUTANTS = {
+    "no reset at L/4": Variant(reset=False),
+    "CLS from the surgery path": Variant(ordinary_cls=False),
+    "QK attention for VV": Variant(values_only=False),
+    "temperature 100": Variant(temperature=100.0),
+    "align_corners True": Variant(align_corners=True),
+    "blur missing": Variant(blur=False),
+}
+PLUS_MUTANTS = {"linears on the surgery path": Variant(linears_on_surgery=True)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DualPath:
     """Both paths through the image tower; stages are the blocks L/4, 2L/4, 3L/4 and L."""
@@ -94,7 +121,7 @@ def text_features(clip: Clip, object_name: str, tokenize: Tokenize, *, mean: boo
     return np.stack([unit(v.mean(axis=0)) if mean else representative_vector(v) for v in vectors])
 
 
-def dual_path(clip: Clip, pixels: Floats) -> DualPath:
+def dual_path(clip: Clip, pixels: Floats, *, variant: Variant = PAPER) -> DualPath:
     """Run both paths on normalised pixels (N, 3, S, S)."""
     per_stage, rest = divmod(clip.image_layers, STAGES)
     if rest:
@@ -103,53 +130,61 @@ def dual_path(clip: Clip, pixels: Floats) -> DualPath:
     own = np.zeros_like(x)
     original, surgery = [], []
     for number, block in enumerate(image_blocks(clip)):
-        added = vv_attention(clip, block, x)
-        own = added if number % per_stage == 0 else own + added
+        added = vv_attention(clip, block, x, variant=variant)
+        own = added if number % per_stage == 0 and variant.reset else own + added
         x = run_block(clip.activation, clip.image_heads, block, x)
         if (number + 1) % per_stage == 0:
             original.append(x)
-            surgery.append(np.concatenate([x[:, :1], own[:, 1:]], axis=1))
+            surgery.append(np.concatenate([x[:, :1], own[:, 1:]], axis=1) if variant.ordinary_cls else own)
     features = tuple(unit(project(clip, tokens)) for tokens in surgery)
     return DualPath(original=tuple(original), surgery=tuple(surgery), features=features)
 
 
-def vv_attention(clip: Clip, block: Mapping[str, Floats], x: Floats) -> Floats:
+def vv_attention(clip: Clip, block: Mapping[str, Floats], x: Floats, *, variant: Variant = PAPER) -> Floats:
     """`W_o softmax(v v^T / sqrt d) v` of the block's input (N, T, width), `v` taken from `LN1(x)`."""
-    value = split_qkv(clip.image_heads, block, layer_norm(block, "ln_1", x))[2]
-    return attend(block, value, value, value)
+    query, key, value = split_qkv(clip.image_heads, block, layer_norm(block, "ln_1", x))
+    return attend(block, value, value, value) if variant.values_only else attend(block, query, key, value)
 
 
-def surgery_similarity(features: Floats, text: Floats) -> Floats:
+def surgery_similarity(features: Floats, text: Floats, *, variant: Variant = PAPER) -> Floats:
     """Two-class feature surgery of one stage: unit features (N, 1 + P, C) -> patch values (N, P).
 
     `p_a <f, t_a> - p_n <f, t_n>` with `p` the stage's own class token's softmax, without a temperature.
     """
     similarities = features @ text.T
-    shares = softmax(similarities[:, 0])
+    shares = softmax(variant.temperature * similarities[:, 0])
     weighted = shares[:, None, :] * similarities[:, 1:]
     return weighted[..., 1] - weighted[..., 0]
 
 
-def sdp_map(clip: Clip, pixels: Floats, text: Floats, *, sigma: float = 8.0) -> Floats:
+def sdp_map(clip: Clip, pixels: Floats, text: Floats, *, sigma: float = 8.0, variant: Variant = PAPER) -> Floats:
     """SDP's maps (N, S, S): the stages' sum, stretched (corners not aligned), blurred by `sigma` pixels."""
-    return _blur(_unblurred(dual_path(clip, pixels), text, pixels.shape[2:]), sigma)
+    paths = dual_path(clip, pixels, variant=variant)
+    return _blur(_unblurred(paths, text, pixels.shape[2:], variant), sigma, variant)
 
 
 def sdp_plus_map(
-    clip: Clip, pixels: Floats, text: Floats, linears: Sequence[Linear], *, sigma: float = 8.0
+    clip: Clip,
+    pixels: Floats,
+    text: Floats,
+    linears: Sequence[Linear],
+    *,
+    sigma: float = 8.0,
+    variant: Variant = PAPER,
 ) -> Floats:
     """SDP+'s maps (N, S, S): SDP's and APRIL-GAN's zero-shot stages on the original path, blurred together."""
-    paths = dual_path(clip, pixels)
+    paths = dual_path(clip, pixels, variant=variant)
     size = (pixels.shape[2], pixels.shape[3])
-    total = _unblurred(paths, text, size)
-    for tokens, layer in zip(paths.original, linears, strict=True):
+    total = _unblurred(paths, text, size, variant)
+    read = paths.surgery if variant.linears_on_surgery else paths.original
+    for tokens, layer in zip(read, linears, strict=True):
         total = total + zero_shot_map(_grid(tokens[:, 1:]), layer, text, size)
-    return _blur(total, sigma)
+    return _blur(total, sigma, variant)
 
 
-def _unblurred(paths: DualPath, text: Floats, size: tuple[int, ...]) -> Floats:
-    summed = np.sum([surgery_similarity(features, text) for features in paths.features], axis=0)
-    return bilinear(_grid(summed[..., None])[..., 0], (size[0], size[1]), align_corners=False)
+def _unblurred(paths: DualPath, text: Floats, size: tuple[int, ...], variant: Variant) -> Floats:
+    summed = np.sum([surgery_similarity(f, text, variant=variant) for f in paths.features], axis=0)
+    return bilinear(_grid(summed[..., None])[..., 0], (size[0], size[1]), align_corners=variant.align_corners)
 
 
 def _grid(tokens: Floats) -> Floats:
@@ -157,5 +192,5 @@ def _grid(tokens: Floats) -> Floats:
     return tokens.reshape(len(tokens), side, side, -1)
 
 
-def _blur(maps: Floats, sigma: float) -> Floats:
-    return np.stack([gaussian_filter(one, sigma) for one in maps])
+def _blur(maps: Floats, sigma: float, variant: Variant) -> Floats:
+    return maps if not variant.blur else np.stack([gaussian_filter(one, sigma) for one in maps])

