@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.calibration import Calibration
     from core.decide import Decision, Thresholds, ThresholdState
     from core.encoder import Encoder, Features, load_encoder
-    from core.enrolment import Enrolment, enrol, recalibrate
+    from core.enrolment import Enrolment, enrol, recalibrate, text_features
     from core.errors import (
         BankError,
         CalibrationError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from core.flow import AnomalyResult, Sample
     from core.image import ImageHeader, decode_image, image_from_raw, read_header
-    from core.inspection import Inspection, inspect
+    from core.inspection import Inspection, inspect, paper_memory
     from core.presets import MatchOptions
     from core.scorer import Scorer
     from core.text import TextEncoder, load_text_encoder
@@ -80,8 +80,10 @@ _HOMES = {
     "load_adapter": "adapter",
     "load_encoder": "encoder",
     "load_text_encoder": "text",
+    "paper_memory": "inspection",
     "read_header": "image",
     "recalibrate": "enrolment",
+    "text_features": "enrolment",
 }
 
 __all__ = [
@@ -121,8 +123,10 @@ __all__ = [
     "load_adapter",
     "load_encoder",
     "load_text_encoder",
+    "paper_memory",
     "read_header",
     "recalibrate",
+    "text_features",
 ]
 
 

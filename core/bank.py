@@ -89,9 +89,12 @@ class ReferenceBank:
         return self.header.golden_score
 
     def memory(self, device: torch.device) -> Memory:
-        """The tensors as they are matched."""
+        """The tensors as they are matched.
+
+        Rounding to float16 moved the tokens' lengths, the larger part of its error; they are made unit again.
+        """
         return Memory(
-            tokens=tuple(stage.float().to(device) for stage in self.tokens),
+            tokens=tuple(torch.nn.functional.normalize(stage.float().to(device), dim=-1) for stage in self.tokens),
             descriptors=tuple(stage.float().to(device) for stage in self.descriptors),
             neighbourhood=self.header.match.neighbourhood,
         )

@@ -22,11 +22,13 @@ from core.errors import DeviceError, EncoderError
 from core.image import Image
 from core.preprocess import to_input
 from core.presets import Activation, EncoderSpec, resolve_spec
-from core.towers import build_tower, has_text_tower, is_timm
+from core.towers import build_tower, has_text_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "float32", "bfloat16"]
+
+RESNET_LEVELS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +37,7 @@ class Features:
 
     stages: per stage (N, L_s, C_s) tokens, row-major over the grid, not normalised.
     grids: per stage (h_s, w_s), L_s = h_s * w_s.
-    image: (N, E) unit-length image embedding, or None where the tower has none to compare with text.
+    image: (N, E) float32 unit-length image embedding, or None where the tower has none to compare with text.
     surgery: per stage (N, 1 + L_s, E) of CLIP-AD's second path, CLS first; empty unless a method asked for it.
     """
 
@@ -92,6 +94,7 @@ class Encoder(nn.Module):
         layout = torch.channels_last if is_timm(spec) else torch.preserve_format
         self.tower = tower.eval().requires_grad_(False).to(device=device, dtype=dtype).to(memory_format=layout)
         self._memory_format = layout
+        self._levels = sorted({stage - 1 for stage in spec.stages} | self._levels_beside())
 
     @property
     def id(self) -> str:
@@ -124,13 +127,24 @@ class Encoder(nn.Module):
         """1-based stages whose tokens `encode` returns."""
         return self.spec.stages
 
-    @cached_property
+    @property
     def stage_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """Per stage (h, w, C), from one pass over a grey picture. Raises EncoderError for a stage it lacks."""
+        """Per stage (h, w, C). Raises EncoderError for a stage it lacks."""
+        return self._shapes[0]
+
+    @property
+    def embedding_width(self) -> int | None:
+        """E of the image embedding, None where the tower has none."""
+        return self._shapes[1]
+
+    @cached_property
+    def _shapes(self) -> tuple[tuple[tuple[int, int, int], ...], int | None]:
+        """Of the stages and of the image embedding, from one pass over a grey picture."""
         features = self(torch.zeros(1, 3, self.image_size, self.image_size, device=self.torch_device))
-        return tuple(
+        stages = tuple(
             (*grid, int(stage.shape[2])) for grid, stage in zip(features.grids, features.stages, strict=True)
         )
+        return stages, None if features.image is None else int(features.image.shape[1])
 
     def encode(self, images: Sequence[Image]) -> Features:
         """Encode N arrays (H, W, 3) uint8 RGB. See Features for what comes back; tokens stay on the device."""
@@ -149,20 +163,24 @@ class Encoder(nn.Module):
         try:
             output = self.tower.forward_intermediates(  # type: ignore[operator]
                 pixels,
-                indices=[stage - 1 for stage in self.stages],
+                indices=self._levels,
                 output_fmt="NCHW",
                 intermediates_only=not self.has_image_embedding,
                 stop_early=not self.has_image_embedding,
             )
         except (AssertionError, IndexError) as error:
             raise EncoderError(f"{self.spec.name} has no stages {list(self.stages)}: {error}") from error
-        maps = output["image_intermediates"]
+        maps = output["image_intermediates"][: len(self.stages)]
         image = output.get("image_features")
         return Features(
             stages=tuple(stage.flatten(2).transpose(1, 2) for stage in maps),
             grids=tuple((int(stage.shape[2]), int(stage.shape[3])) for stage in maps),
-            image=None if image is None else nn.functional.normalize(image, dim=-1),
+            image=None if image is None else nn.functional.normalize(image.float(), dim=-1),
         )
+
+    def _levels_beside(self) -> set[int]:
+        """0-based levels to run for the image embedding's sake: open_clip's ResNet stops at the last one asked."""
+        return {RESNET_LEVELS - 1} if is_resnet(self.spec) and self.has_image_embedding else set()
 
 
 def load_encoder(

@@ -90,7 +90,7 @@ def enrol(
     tell = progress or _silent
     tokens = ReferenceTokens.encode(scorer, [sample.image for sample in references], match, tell)
     header = _header(scorer, references, product=product, object_name=object_name, match=match)
-    text = _text_features(scorer, object_name, embed)
+    text = text_features(scorer, object_name, embed)
     left_out = leave_one_out(scorer, [sample.image for sample in references], tokens, header, text, tell)
     good = _merged([evidence.statistics for evidence in left_out])
     rule = ScoreRule.fit(header.rule.statistics, good)
@@ -144,6 +144,22 @@ def recalibrate(
         calibration_scores=calibration.calibration_scores,
         warnings=(),
     )
+
+
+def text_features(scorer: Scorer, object_name: str | None, embed: Embed | None) -> torch.Tensor | None:
+    """F_t (2, E) of a product on the scorer's device, None for a method without words.
+
+    object_name: None says "object". Raises EnrolmentError where words are needed and there is no text tower to
+    read them, EncoderError for an empty name.
+    """
+    if scorer.zero_shot is None:
+        return None
+    if embed is None:
+        raise EnrolmentError(
+            f"method {scorer.method} takes the product's name in words, and a text tower to read it"
+        )
+    name = UNKNOWN_OBJECT if object_name is None else object_name
+    return scorer.zero_shot.text_features(embed, name).to(scorer.encoder.torch_device)
 
 
 def _split(
@@ -217,16 +233,6 @@ def _map_scale(scorer: Scorer, left_out: Sequence[Evidence], text: torch.Tensor 
     maps = [to_numpy(scorer.maps(part, text, range(len(part.features)))) for part in left_out]
     low, high = np.quantile(np.concatenate(maps), MAP_QUANTILES)
     return float(low), float(max(high, low + 1e-3))
-
-
-def _text_features(scorer: Scorer, object_name: str | None, embed: Embed | None) -> torch.Tensor | None:
-    if scorer.zero_shot is None:
-        return None
-    if embed is None:
-        raise EnrolmentError(
-            f"method {scorer.method} takes the product's name in words, and a text tower to read it"
-        )
-    return scorer.zero_shot.text_features(embed, object_name or UNKNOWN_OBJECT).to(scorer.encoder.torch_device)
 
 
 def _merged(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -16,8 +16,11 @@ import torch
 
 from core.anomaly_map import upsample
 from core.bank import Memory, to_numpy
+from core.enrolment import Progress
 from core.errors import CalibrationError
 from core.image import Image
+from core.leave_one_out import ReferenceTokens
+from core.presets import MatchOptions
 from core.score_rule import ScoreRule
 from core.scorer import Evidence, Scorer
 
@@ -52,11 +55,12 @@ def inspect(
     text: torch.Tensor | None = None,
     memory: Memory | None = None,
     rule: ScoreRule | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Score N arrays (H, W, 3) uint8 RGB.
 
-    text: F_t (2, E) for methods with words. memory: of a prepared bank, for the few-shot branch. rule: of the
-    same bank, for the streaming score.
+    text: F_t (2, E) for methods with words. memory: of a prepared bank or of `paper_memory`, for the
+    few-shot branch. rule: of the references' bank, for the streaming score.
 
     Raises CalibrationError where there is nothing to score with.
     """
@@ -64,10 +68,11 @@ def inspect(
         raise CalibrationError(f"method {scorer.method} has neither words nor references to score with")
     if mode == "streaming" and memory is not None and rule is None:
         raise CalibrationError("the streaming score takes the rule of the references' bank")
-    parts = [
-        _inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule)
-        for start in range(0, len(images), BATCH)
-    ]
+    tell = progress or _silent
+    parts = []
+    for start in range(0, len(images), BATCH):
+        parts.append(_inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule))
+        tell("scoring", min(start + BATCH, len(images)), len(images))
     joined = Inspection(
         text_features=None if text is None else to_numpy(text),
         zero_shot_stages=_concatenate([part.zero_shot_stages for part in parts], axis=1),
@@ -77,6 +82,15 @@ def inspect(
         score=np.concatenate([part.score for part in parts]),
     )
     return joined if mode == "streaming" else _with_paper_scores(joined)
+
+
+def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progress | None = None) -> Memory:
+    """The reference code's bank for paper mode: every token of every reference as it is, in float32.
+
+    references: one array (H, W, 3) uint8 RGB or more.
+    """
+    tokens = ReferenceTokens.encode(scorer, references, MatchOptions(), progress or _silent)
+    return tokens.memory(scorer.encoder.torch_device)
 
 
 def paper_image_scores(text_score: Floats | None, maps: Floats, *, few_shot: bool) -> Floats:
@@ -147,3 +161,7 @@ def _with_paper_scores(joined: Inspection) -> Inspection:
 def _concatenate(parts: Sequence[Floats | None], *, axis: int) -> Floats | None:
     present = [part for part in parts if part is not None]
     return np.concatenate(present, axis=axis) if present else None
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress wanted."""

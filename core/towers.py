@@ -28,11 +28,9 @@ def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
 
     Raises EncoderError or WeightsError.
     """
-    if has_text_tower(spec):
-        tower: nn.Module = build_clip(spec, weights).visual  # type: ignore[assignment]
-    else:
-        tower = _build_lite(spec, weights)
-    _check_finite(tower, spec.name)
+    if not has_text_tower(spec):
+        return _build_lite(spec, weights)
+    tower: nn.Module = build_clip(spec, weights).visual  # type: ignore[assignment]
     return tower
 
 
@@ -43,8 +41,18 @@ def has_text_tower(spec: EncoderSpec) -> bool:
 
 def is_timm(spec: EncoderSpec) -> bool:
     """Whether the image tower is one of timm's (CNNs run faster with channels last)."""
+    return "timm_model_name" in _vision_config(spec)
+
+
+def is_resnet(spec: EncoderSpec) -> bool:
+    """Whether the image tower is open_clip's own ResNet: the stem and four groups of blocks."""
+    return isinstance(_vision_config(spec).get("layers"), list)
+
+
+def _vision_config(spec: EncoderSpec) -> dict[str, Any]:
     config = open_clip_config(spec) if isinstance(spec.model, str) else spec.model
-    return "timm_model_name" in config.get("vision_cfg", config)
+    vision: dict[str, Any] = config.get("vision_cfg", config)
+    return vision
 
 
 def clip_tokenizer(spec: EncoderSpec) -> Callable[[list[str]], torch.Tensor]:
@@ -76,6 +84,7 @@ def build_clip(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     except (TypeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
         raise EncoderError(f"{spec.name}: open_clip cannot build this config: {error}") from error
     _load_weights(lambda: open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True), path, spec)
+    _check_finite(model, spec.name)
     return model
 
 
@@ -127,6 +136,7 @@ def _build_lite(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     )
     trunk: nn.Module = tower.trunk  # type: ignore[assignment]
     _load_weights(lambda: _load_by_position(trunk, path), path, spec)
+    _check_finite(tower, spec.name)
     return tower
 
 

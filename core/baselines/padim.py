@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 import torch
 
@@ -23,7 +23,7 @@ class PaDiM:
     10 times the Euclidean distance to that picture at the same location.
     """
 
-    name: Final = "padim"
+    name: ClassVar[str] = "padim"
     size: int
     dimensions: int = 100
     shrinkage: float = 0.01

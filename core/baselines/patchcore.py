@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 import torch
 
@@ -28,7 +28,7 @@ class PatchCore:
     channels are kept as they are.
     """
 
-    name: Final = "patchcore"
+    name: ClassVar[str] = "patchcore"
     size: int
     share: float = 0.1
     neighbours: int = 9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 import torch
 
@@ -25,7 +25,7 @@ class Spade:
     laid side by side, where the stage with the longest tokens speaks alone.
     """
 
-    name: Final = "spade"
+    name: ClassVar[str] = "spade"
     size: int
     nearest: int = 50
     sigma: float = SMOOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 import torch
 
@@ -21,7 +21,7 @@ LOGIT_SCALE = 100.0
 class WinClip:
     """Settings. size: pixels a side of the map. text: (2, E) unit text features of the product, normal first."""
 
-    name: Final = "winclip"
+    name: ClassVar[str] = "winclip"
     size: int
     text: torch.Tensor
 

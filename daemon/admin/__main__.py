@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from core.errors import CoreError, DeviceError, EncoderError, WeightsError
+from core.errors import CoreError, DeviceError
 from daemon.admin import banks, calibrate, db, doctor, enroll, lines, products, score, threshold, verdicts
 from daemon.admin.session import Refused, Session, Unavailable
 from daemon.bank_cache import CacheUnavailable
@@ -21,8 +21,6 @@ from daemon.settings import ConfigurationError
 # Looked through from the top: the special errors of the library come before their base.
 EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ConfigurationError, ExitCode.CONFIG),
-    (WeightsError, ExitCode.CONFIG),
-    (EncoderError, ExitCode.CONFIG),
     (DeviceError, ExitCode.CONFIG),
     (CoreError, ExitCode.REFUSED),
     (Refused, ExitCode.REFUSED),

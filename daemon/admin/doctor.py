@@ -84,7 +84,7 @@ def _encoder(session: Session) -> list[Finding]:
     """Weights and device are only known by loading them as the worker does."""
     try:
         encoder = session.scorer().encoder
-    except CoreError as error:
+    except (CoreError, ConfigurationError) as error:
         return [Finding("weights", "configuration", str(error))]
     where = f"{encoder.device} in {encoder.precision}"
     gpu_there = Path("/dev/nvidia0").exists()

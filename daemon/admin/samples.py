@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import core
 from core.errors import ImageError
+from core.image import ImageHeader, read_header
 from daemon.admin.session import Refused
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 """What counts as a picture in a folder. Those that cannot be read are refused, never passed over."""
+
+_CHANNELS = {1: "grey", 2: "grey with alpha", 3: "colour", 4: "colour with alpha"}
 
 
 def read_samples(paths: Iterable[Path]) -> list[core.Sample]:
@@ -18,7 +22,17 @@ def read_samples(paths: Iterable[Path]) -> list[core.Sample]:
 
     Raises Refused, naming the file, for one that is missing or not a whole JPEG or PNG.
     """
-    return [_read(file) for path in paths for file in picture_files(path)]
+    return [_read(file, _take_any) for path in paths for file in picture_files(path)]
+
+
+def read_references(paths: Iterable[Path], *, grey: bool = False) -> list[core.Sample]:
+    """Read pictures of good parts for a bank or its calibration: 8-bit colour without alpha, or grey if told so.
+
+    A frame of another kind is converted, but a reference of another kind is likely to be a wrong file, and would
+    teach the bank how conversions look. Raises Refused as `read_samples` does.
+    """
+    check = partial(_check_reference, grey=grey)
+    return [_read(file, check) for path in paths for file in picture_files(path)]
 
 
 def picture_files(path: Path) -> list[Path]:
@@ -31,10 +45,23 @@ def picture_files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> core.Sample:
+def _read(file: Path, check: Callable[[ImageHeader], None]) -> core.Sample:
     try:
-        return core.Sample.from_bytes(str(file), file.read_bytes())
+        data = file.read_bytes()
+        check(read_header(data))
+        return core.Sample.from_bytes(str(file), data)
     except OSError as error:
         raise Refused(f"cannot read {file}: {error.strerror}") from error
     except ImageError as error:
         raise Refused(f"{file}: {error}") from error
+
+
+def _take_any(header: ImageHeader) -> None:
+    """Whatever can be decoded."""
+
+
+def _check_reference(header: ImageHeader, *, grey: bool) -> None:
+    if header.bit_depth > 8 or header.channels not in ((1, 3) if grey else (3,)):
+        expected = "8-bit colour or grey" if grey else "8-bit colour"
+        came = f"{header.bit_depth}-bit {_CHANNELS[header.channels]}"
+        raise ImageError(f"a reference must be {expected} without alpha, this is {came}")

@@ -1,27 +1,51 @@
-"""`score`: files against reference pictures, without daemon or database."""
+"""`score`: files against words, reference pictures or both, without daemon or database."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 import core
 from core.decide import decide
-from core.presets import resolve_spec
+from core.presets import Activation, MethodName, resolve_spec
 from daemon.admin import options
 from daemon.admin.output import progress, show
-from daemon.admin.samples import read_samples
-from daemon.admin.session import Session, build_scorer
+from daemon.admin.samples import read_references, read_samples
+from daemon.admin.session import Session, build_embed, build_scorer
+from daemon.admin.words import checked_object_name, remark_on_object_name
 from daemon.settings import ModelSettings
 
-BATCH = 8
-COLUMNS = {"file": "file", "score": "score", "threshold": "threshold", "decision": "decision"}
+if TYPE_CHECKING:  # these import torch, which every other command does without
+    import torch
+
+    from core.bank import Memory
+    from core.enrolment import Progress
+    from core.inspection import Mode
+    from core.score_rule import ScoreRule
+
+WITH_LAYERS: dict[str, MethodName] = {"bank": "april-gan", "sdp": "sdp+"}
+"""What a model's own method becomes when linear layers come with it and nobody names a method."""
+COLUMNS = {"image": "image", "score": "score", "text_score": "text score"}
+PROVISIONAL_COLUMNS = {**COLUMNS, "threshold": "threshold", "decision": "decision"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Yardstick:
+    """What pictures are held against; the fields are those of core.inspect.
+
+    thresholds: provisional ones, where the references gave some.
+    """
+
+    text: torch.Tensor | None
+    memory: Memory | None
+    rule: ScoreRule | None = None
+    thresholds: core.Thresholds | None = None
 
 
 def score(
@@ -31,141 +55,149 @@ def score(
         str | None, typer.Option("--model", metavar="PRESET|CONFIG.json", help="Default: the settings' model.")
     ] = None,
     weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Its state dict.")] = None,
-    adapter: Annotated[Path | None, typer.Option("--adapter", metavar="FILE", help="Not in this version.")] = None,
-    method: Annotated[str | None, typer.Option("--method", help='"bank" in this version.')] = None,
-    activation: Annotated[str | None, typer.Option("--activation", help="gelu or quickgelu.")] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", metavar="FILE", help="Linear layers: .safetensors, or the reference's .pth."),
+    ] = None,
+    method: Annotated[
+        MethodName | None, typer.Option("--method", help="Default: the settings' or the model's own.")
+    ] = None,
+    activation: Annotated[
+        Activation | None, typer.Option("--activation", help="What the model, and a .pth, were trained with.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option("--image-size", metavar="S", min=16, max=4096)] = None,
     stages: Annotated[
         str | None, typer.Option("--stages", metavar="6,12,18,24", help="1-based, ascending.")
     ] = None,
     object_name: Annotated[
-        str | None, typer.Option("--object", metavar="NAME", help="Not in this version.")
+        str | None, typer.Option("--object", metavar="NAME", help='What it is, in words: "metal nut".')
     ] = None,
     reference: Annotated[
         list[Path] | None, typer.Option("--reference", metavar="IMG", help="A good part; once or more.")
     ] = None,
-    mode: Annotated[str, typer.Option("--mode", help='"streaming" in this version.')] = "streaming",
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="paper: as published, scores depend on the whole set.")
+    ] = "streaming",
     save_maps: Annotated[
         Path | None, typer.Option("--save-maps", metavar="OUT.npz", help="Maps and scores, float32.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Score pictures against reference pictures of good parts; larger is more anomalous.
+    """Score pictures against words, reference pictures of good parts, or both; larger is more anomalous.
 
-    The threshold shown is provisional, from the references alone.
+    A threshold is shown for references in streaming mode; it is provisional, from the references alone.
     """
     session: Session = context.obj
-    _refuse_what_is_not_built(adapter=adapter, method=method, object_name=object_name, mode=mode)
     if not images:
         raise typer.BadParameter("name the pictures to score", param_hint="IMAGE")
-    if not reference:
-        raise options.not_in_this_version("--reference", "scoring without reference pictures")
     if save_maps and not save_maps.parent.is_dir():
         raise typer.BadParameter(f"{save_maps.parent} is no folder", param_hint="--save-maps")
-    numbers = None if stages is None else options.whole_numbers(stages)
-    chosen = _model(session, model, weights, activation, numbers, image_size)
-    _refuse_other_methods(chosen, method)
-    references, pictures = read_samples(reference), read_samples(images)
-    scorer = build_scorer(chosen.model_copy(update={"method": "bank"}))
+    asked = {
+        "weights": weights,
+        "adapter": adapter,
+        "method": method,
+        "activation": activation,
+        "image_size": image_size,
+        "stages": None if stages is None else options.whole_numbers(stages),
+    }
+    chosen = _model(session.settings.model, model, asked)
+    if chosen.method == "bank" and not reference:
+        raise typer.BadParameter("method bank takes one good part or more to compare with", param_hint="--reference")
+    name = checked_object_name(object_name)
+    references, pictures = read_references(reference or ()), read_samples(images)
     with progress() as advance:
-        enrolment = core.enrol(scorer, references, product="references", progress=advance)
-        results, stage_maps = _score_all(
-            scorer, scorer.prepare(enrolment.bank), pictures, keep_stages=save_maps is not None, advance=advance
+        scorer = build_scorer(chosen)
+        remark_on_object_name(scorer, name)
+        held_against = _yardstick(scorer, chosen, name, references, mode, advance)
+        inspection = core.inspect(
+            scorer,
+            [picture.image for picture in pictures],
+            mode=mode,
+            text=held_against.text,
+            memory=held_against.memory,
+            rule=held_against.rule,
+            progress=advance,
         )
     if save_maps:
-        _save(save_maps, results, np.concatenate(stage_maps, axis=1))
-    rows = [_row(picture, result, enrolment.thresholds) for picture, result in zip(pictures, results, strict=True)]
-    show(rows, columns=COLUMNS, as_json=as_json, empty="")
+        _save(save_maps, inspection)
+    rows = _rows(pictures, inspection, held_against.thresholds)
+    show(rows, columns=PROVISIONAL_COLUMNS if held_against.thresholds else COLUMNS, as_json=as_json, empty="")
 
 
-def _score_all(
-    scorer: core.Scorer,
-    bank: core.PreparedBank,
-    pictures: Sequence[core.Sample],
-    *,
-    keep_stages: bool,
-    advance: Callable[[str, int, int], None],
-) -> tuple[list[core.AnomalyResult], list[npt.NDArray[np.float32]]]:
-    """Results in order, and a (stages, n, S, S) array a batch where these are wanted."""
-    results: list[core.AnomalyResult] = []
-    stage_maps: list[npt.NDArray[np.float32]] = []
-    for start in range(0, len(pictures), BATCH):
-        batch = [picture.image for picture in pictures[start : start + BATCH]]
-        features = scorer.encode(batch)
-        results += scorer.match(features, [bank] * len(batch))
-        if keep_stages:
-            stage_maps.append(_stage_maps(scorer, features, bank))
-        advance("scoring", len(results), len(pictures))
-    return results, stage_maps
+def _model(configured: ModelSettings, preset: str | None, asked: dict[str, Any]) -> ModelSettings:
+    """The settings' model, or another one of which nothing but device and precision is the settings'.
 
-
-def _refuse_what_is_not_built(
-    *, adapter: Path | None, method: str | None, object_name: str | None, mode: str
-) -> None:
-    if adapter is not None:
-        raise options.not_in_this_version("--adapter", "the linear layers' branch")
-    if object_name is not None:
-        raise options.not_in_this_version("--object", "the text branch")
-    if method not in (None, "bank"):
-        raise options.not_in_this_version("--method", f"any method but bank (got {method!r})")
-    if mode != "streaming":
-        raise options.not_in_this_version("--mode", f"any mode but streaming (got {mode!r})")
-
-
-def _refuse_other_methods(model: ModelSettings, method: str | None) -> None:
-    spec = resolve_spec(model.preset, activation=model.activation, stages=model.stages)
-    if (method or model.method or spec.method) != "bank":
-        raise options.not_in_this_version(
-            "--method", f"the method of {model.preset} ({model.method or spec.method}; take --method bank)"
-        )
-
-
-def _model(
-    session: Session,
-    preset: str | None,
-    weights: Path | None,
-    activation: str | None,
-    stages: tuple[int, ...] | None,
-    image_size: int | None,
-) -> ModelSettings:
-    """The settings' model, or another one of which nothing but device and precision is the settings'."""
-    configured = session.settings.model
+    asked: settings by name, None where the command line leaves one open. The result names its method.
+    Raises EncoderError for a preset that there is not.
+    """
     base = configured.model_dump()
     if preset is not None:
         base = {"preset": preset, "device": configured.device, "precision": configured.precision}
-    asked = {"weights": weights, "activation": activation, "stages": stages, "image_size": image_size}
-    try:
-        return ModelSettings(**{**base, **{name: value for name, value in asked.items() if value is not None}})
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"expected gelu or quickgelu, got {activation!r}", param_hint="--activation"
-        ) from error
+    chosen = ModelSettings(**{**base, **{name: value for name, value in asked.items() if value is not None}})
+    if chosen.method is not None:
+        return chosen
+    own = resolve_spec(chosen.preset, stages=chosen.stages).method
+    method = own if chosen.adapter is None else WITH_LAYERS.get(own, own)
+    return chosen.model_copy(update={"method": method})
 
 
-def _stage_maps(
-    scorer: core.Scorer, features: core.Features, prepared: core.PreparedBank
-) -> npt.NDArray[np.float32]:
-    """(stages, N, S, S): each stage's distances at the size of the map."""
-    from core.anomaly_map import upsample  # imports torch, which every other command does without
-    from core.bank import to_numpy
+def _yardstick(
+    scorer: core.Scorer,
+    model: ModelSettings,
+    object_name: str | None,
+    references: Sequence[core.Sample],
+    mode: Mode,
+    advance: Progress,
+) -> Yardstick:
+    """Words, references or both. In streaming mode references are enrolled as the daemon's are."""
+    embed = build_embed(model, scorer)
+    if references and mode == "streaming":
+        enrolment = core.enrol(
+            scorer, references, product="references", object_name=object_name, embed=embed, progress=advance
+        )
+        bank = scorer.prepare(enrolment.bank)
+        return Yardstick(
+            text=bank.text_features,
+            memory=bank.memory,
+            rule=enrolment.bank.header.rule,
+            thresholds=enrolment.thresholds,
+        )
+    pictures = [sample.image for sample in references]
+    return Yardstick(
+        text=core.text_features(scorer, object_name, embed),
+        memory=core.paper_memory(scorer, pictures, progress=advance) if pictures else None,
+    )
 
-    grids = scorer.distances(features, range(len(features)), prepared.memory).grids
-    return np.stack([to_numpy(upsample(grid, scorer.encoder.image_size)) for grid in grids])
 
-
-def _save(path: Path, results: list[core.AnomalyResult], few_shot: npt.NDArray[np.float32]) -> None:
-    maps = np.stack([result.map for result in results if result.map is not None])
-    scores = np.array([result.score for result in results], dtype=np.float32)
+def _save(path: Path, inspection: core.Inspection) -> None:
+    """Every array of the inspection that there is, under its own name."""
+    arrays = {field.name: getattr(inspection, field.name) for field in fields(inspection)}
     with path.open("wb") as file:  # np.savez would append .npz to another name
-        np.savez(file, map=maps, score=scores, few_shot_stages=few_shot)
+        np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
 
 
-def _row(picture: core.Sample, result: core.AnomalyResult, thresholds: core.Thresholds) -> dict[str, Any]:
-    return {
-        "file": picture.name,
-        "score": result.score if math.isfinite(result.score) else None,
-        "text_score": result.text_score,
-        "threshold": thresholds.reject,
-        "threshold_state": thresholds.state.value,
-        "decision": decide(result.score, thresholds).value,
-    }
+def _rows(
+    pictures: Sequence[core.Sample], inspection: core.Inspection, thresholds: core.Thresholds | None
+) -> list[dict[str, Any]]:
+    words = inspection.text_score
+    rows: list[dict[str, Any]] = []
+    for index, picture in enumerate(pictures):
+        value = float(inspection.score[index])
+        row = {
+            "image": picture.name,
+            "score": _finite(value),
+            "text_score": None if words is None else _finite(float(words[index])),
+        }
+        if thresholds is not None:
+            row |= {
+                "threshold": thresholds.reject,
+                "threshold_state": thresholds.state.value,
+                "decision": decide(value, thresholds).value,
+            }
+        rows.append(row)
+    return rows
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import core
-from core.errors import WeightsError
+from core.errors import EncoderError, MismatchError, WeightsError
 from daemon.bank_cache import BankCache
 from daemon.records import LineAssignment, Records
 from daemon.settings import ConfigurationError, LineSettings, ModelSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from core.text import Embed  # imports torch, which most commands do without
 
 
 class Refused(Exception):
@@ -74,8 +80,17 @@ class Session:
         return assignment
 
     def scorer(self) -> core.Scorer:
-        """The scorer that the daemon's worker builds from the same settings. Slow: it loads the weights."""
-        return build_scorer(self.settings.model)
+        """The scorer that the daemon's worker builds from the same settings. Slow: it loads the weights.
+
+        Raises ConfigurationError for a model that cannot be loaded, DeviceError.
+        """
+        with _as_configured():
+            return build_scorer(self.settings.model)
+
+    def embed_for(self, scorer: core.Scorer) -> Embed | None:
+        """The text tower that belongs to `scorer`, None for a method without words. Raises as `scorer` does."""
+        with _as_configured():
+            return build_embed(self.settings.model, scorer)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -86,9 +101,10 @@ class Session:
 
 
 def build_scorer(model: ModelSettings) -> core.Scorer:
-    """Load an encoder and its weights. Raises WeightsError, EncoderError or DeviceError."""
-    if model.adapter is not None:
-        raise WeightsError(f"this version scores with banks alone, expected no adapter; got {model.adapter}")
+    """Load an encoder, and linear layers where they are named.
+
+    Raises WeightsError, EncoderError, DeviceError, or MismatchError for layers of another encoder.
+    """
     encoder = core.load_encoder(
         model.preset,
         weights=model.weights,
@@ -98,7 +114,26 @@ def build_scorer(model: ModelSettings) -> core.Scorer:
         device=model.device,
         precision=model.precision,
     )
-    return core.Scorer(encoder, method=model.method)
+    adapter = None
+    if model.adapter is not None:
+        adapter = core.load_adapter(model.adapter, activation=model.activation, stages=encoder.stages)
+    return core.Scorer(encoder, method=model.method, adapter=adapter)
+
+
+def build_embed(model: ModelSettings, scorer: core.Scorer) -> Embed | None:
+    """Load the text tower beside `scorer`, None for a method without words. Raises WeightsError or EncoderError."""
+    if scorer.zero_shot is None:
+        return None
+    return core.load_text_encoder(model.preset, weights=model.weights, activation=model.activation).embed
+
+
+@contextmanager
+def _as_configured() -> Iterator[None]:
+    """A model that the settings name and that cannot be loaded is a wrong setting."""
+    try:
+        yield
+    except (WeightsError, EncoderError, MismatchError) as error:
+        raise ConfigurationError(f"[model]: {error}") from error
 
 
 def operator() -> str:

@@ -48,7 +48,7 @@ def windows(encoder) -> WindowEncoder:
 
 @pytest.fixture(scope="module")
 def winclip(windows) -> WinClip:
-    """Text rows made of what good and spoilt pictures and their middles look like: the tiny tower knows no words."""
+    """Text rows made of good and of spoilt pictures and their middles: the tiny tower knows no words."""
     rows = []
     for pictures in (GOOD, [weave(200, hole=True), weave(201, hole=True)]):
         seen = windows.encode(pictures)
@@ -209,6 +209,12 @@ def test_patchcore_keeps_the_share_of_patches_that_it_was_told(encoder):
     assert fitted.bank.shape == (len(GOOD) * 64 // 4, 2 * 32)
 
 
+def test_patchcores_bank_holds_the_two_middle_stages_averaged_over_three_by_three(encoder):
+    good = encoder.encode(GOOD)
+    expected = on_one_grid(good, (1, 2), neighbourhood=3).flatten(0, 1)
+    assert torch.equal(PatchCore(size=SIZE, share=1.0).fit(good).bank, expected)
+
+
 # PaDiM.
 
 
@@ -271,6 +277,12 @@ def test_a_window_over_the_whole_grid_is_the_plain_image_embedding(encoder):
     plain = encoder.encode(SEEN).image
     torch.testing.assert_close(seen.windows[0][:, 0], plain, atol=1e-5, rtol=0)
     torch.testing.assert_close(seen.image, plain, atol=1e-5, rtol=0)
+
+
+def test_winclips_patches_are_the_last_tokens_after_the_norm_and_before_the_projection(encoder, windows):
+    last = encoder.encode(SEEN).stages[-1]
+    expected = torch.nn.functional.normalize(encoder.tower.ln_post(last), dim=-1)
+    torch.testing.assert_close(windows.encode(SEEN).patches, expected, atol=1e-5, rtol=0)
 
 
 def test_a_window_knows_nothing_of_the_pixels_outside_it(windows):
