@@ -1,4 +1,4 @@
-"""ViT-L-14-336 with random weights and matching linear layers: no model hub is reached, and random times as real."""
+"""ViT-L-14-336 with random weights, and linear layers that fit: no model hub is reached, and times are as real."""
 
 from __future__ import annotations
 

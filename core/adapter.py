@@ -8,7 +8,9 @@ activation, so whoever imports it must say which one it was trained on.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from safetensors.torch import save as save_tensors
 from core.encoder import Encoder
 from core.errors import MismatchError, WeightsError
 from core.presets import Activation
+from core.tensor_file import reading
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "aprilgan_adapter"
@@ -102,7 +105,7 @@ def load_adapter(
                 f"{path.name} is the reference's form, which records no activation: say which one it was "
                 f"trained on (gelu for the published ones)"
             )
-        layers = _layers(path, _reference_form(path), "fc.{}.weight", "fc.{}.bias")
+        layers = _layers(path, _reference_form(path, data), "fc.{}.weight", "fc.{}.bias")
         header = AdapterHeader(
             tower_id=None,
             activation=activation,
@@ -136,6 +139,11 @@ def check_adapter(adapter: Adapter, encoder: Encoder) -> None:
             raise MismatchError(
                 f"the adapter takes tokens of width {weight.shape[1]} at stage {stage}, this encoder gives {width}"
             )
+        if weight.shape[0] != encoder.embedding_width:
+            raise MismatchError(
+                f"the adapter gives vectors of width {weight.shape[0]} at stage {stage}, "
+                f"this encoder's image and text features have {encoder.embedding_width}"
+            )
 
 
 def _project_form(path: Path, data: bytes) -> tuple[AdapterHeader, dict[str, torch.Tensor]]:
@@ -146,26 +154,20 @@ def _project_form(path: Path, data: bytes) -> tuple[AdapterHeader, dict[str, tor
         fields = json.loads(metadata[METADATA_KEY])
         schema = fields.pop("schema")
         header = AdapterHeader(**{**fields, "stages": tuple(fields["stages"])})
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path.name} is not an adapter of this product: {error!r}") from error
     if schema != SCHEMA_VERSION:
         raise WeightsError(f"{path.name}: expected adapter schema {SCHEMA_VERSION}, got {schema}")
     return header, tensors
 
 
-def _reference_form(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        layers: dict[str, torch.Tensor] = state["trainable_linearlayer"]
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path.name} is not the reference's adapter (trainable_linearlayer missing or damaged)"
-        ) from error
-    except Exception as error:  # pickle.UnpicklingError, without importing pickle
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise WeightsError(f"{path.name} holds more than tensors and is refused (weights_only)") from error
-    return layers
+def _reference_form(path: Path, data: bytes) -> dict[str, torch.Tensor]:
+    with reading(path.name):
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    layers = state.get("trainable_linearlayer") if isinstance(state, Mapping) else None
+    if not isinstance(layers, Mapping) or not all(isinstance(value, torch.Tensor) for value in layers.values()):
+        raise WeightsError(f"{path.name} is not the reference's adapter: expected tensors in trainable_linearlayer")
+    return dict(layers)
 
 
 def _layers(

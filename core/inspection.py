@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from core.anomaly_map import upsample
-from core.bank import Memory, to_numpy
+from core.bank import Memory, descriptors, to_numpy
 from core.enrolment import Progress
 from core.errors import CalibrationError
 from core.image import Image
 from core.leave_one_out import ReferenceTokens
-from core.presets import MatchOptions
+from core.presets import MatchOptions, Mode
 from core.score_rule import ScoreRule
 from core.scorer import Evidence, Scorer
 
-Mode = Literal["paper", "streaming"]
 Floats = npt.NDArray[np.float32]
 
 BATCH = 4
@@ -90,7 +88,11 @@ def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progr
     references: one array (H, W, 3) uint8 RGB or more.
     """
     tokens = ReferenceTokens.encode(scorer, references, MatchOptions(), progress or _silent)
-    return tokens.memory(scorer.encoder.torch_device)
+    return Memory(
+        tokens=tuple(stage.flatten(0, 1) for stage in tokens.tokens),
+        descriptors=tuple(descriptors(stage) for stage in tokens.tokens),
+        neighbourhood=tokens.match.neighbourhood,
+    )
 
 
 def paper_image_scores(text_score: Floats | None, maps: Floats, *, few_shot: bool) -> Floats:

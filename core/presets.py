@@ -11,6 +11,8 @@ from core.errors import EncoderError
 
 Activation = Literal["gelu", "quickgelu"]
 MethodName = Literal["april-gan", "sdp", "sdp+", "bank"]
+Mode = Literal["paper", "streaming"]
+"""How a set of pictures at hand is scored: see core.inspection."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

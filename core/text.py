@@ -17,6 +17,9 @@ from core.towers import build_clip, clip_tokenizer, has_text_tower
 Embed = Callable[[Sequence[str]], torch.Tensor]
 """n sentences to (n, E) float32, not normalised."""
 
+TextFeatures = torch.Tensor
+"""F_t (2, E) float32 unit rows, normal first: what a product's name says of its good and bad parts."""
+
 BATCH = 64
 
 

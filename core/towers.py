@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import copy
 import math
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from core.errors import EncoderError, WeightsError
 from core.presets import EncoderSpec
+from core.tensor_file import first_line, reading
 
 
 def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
@@ -165,18 +164,8 @@ def _load_weights(load: Callable[[], object], path: Path, spec: EncoderSpec) -> 
         raise WeightsError(
             f"{spec.name}: no weights file {path}; fetch it on a machine with internet access and place it there"
         )
-    try:
+    with reading(f"{spec.name}: {path.name}"):
         load()
-    except (RuntimeError, KeyError, ValueError, EOFError, AttributeError, TypeError, OSError) as error:
-        raise WeightsError(f"{spec.name}: {path.name} does not fit: {_first_line(error)}") from error
-    except (SafetensorError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{spec.name}: {path.name} is damaged: {_first_line(error)}") from error
-    except Exception as error:  # pickle.UnpicklingError, without importing pickle
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise WeightsError(
-            f"{spec.name}: {path.name} holds more than tensors and is refused (weights_only)"
-        ) from error
 
 
 def _download(spec: EncoderSpec) -> Path:
@@ -192,7 +181,7 @@ def _download(spec: EncoderSpec) -> Path:
         where = source.get("hf_hub") or source.get("url") or f"{spec.model}/{spec.pretrained}"
         raise WeightsError(
             f"{spec.name}: the weights {spec.model}/{spec.pretrained} are not on this machine and could not be "
-            f"downloaded ({_first_line(error)}). Fetch {where} on a machine with internet access, copy the file "
+            f"downloaded ({first_line(error)}). Fetch {where} on a machine with internet access, copy the file "
             f"here and name it in [model] weights"
         ) from error
 
@@ -201,8 +190,3 @@ def _check_finite(tower: nn.Module, name: str) -> None:
     for key, tensor in tower.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{name}: weight {key} holds NaN or infinity")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -10,12 +10,13 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import zmq
 
 import core
-from core.errors import CoreError, WeightsError
+from core.errors import CoreError
 from daemon import children, logs
 from daemon.bank_cache import BankCache
 from daemon.banks import BankKeeper
@@ -99,8 +100,6 @@ class Worker:
 
     def _load(self) -> core.Scorer:
         config = self._config
-        if config.adapter is not None:
-            raise WeightsError(f"this version scores with banks alone, expected no adapter; got {config.adapter}")
         encoder = core.load_encoder(
             config.preset,
             weights=config.weights,
@@ -111,7 +110,10 @@ class Worker:
             precision=config.precision,
         )
         self._board.loaded(device=encoder.device, precision=encoder.precision, model_id=encoder.id)
-        return core.Scorer(encoder, method=config.method)
+        adapter = None
+        if config.adapter is not None:
+            adapter = core.load_adapter(Path(config.adapter), activation=config.activation, stages=encoder.stages)
+        return core.Scorer(encoder, method=config.method, adapter=adapter)
 
     def _warm(self, scorer: core.Scorer) -> WarmUp:
         warmed = warm_up(

@@ -10,7 +10,7 @@ import core
 from daemon.admin import options
 from daemon.admin.enroll import report, store
 from daemon.admin.output import progress
-from daemon.admin.samples import read_samples
+from daemon.admin.samples import read_references
 from daemon.admin.session import Session
 from daemon.bank_store import read_bank_file
 
@@ -36,7 +36,7 @@ def calibrate(
     current = session.assigned(line)
     data = read_bank_file(session.state_dir, current.bank_path, current.bank_sha256)
     bank = core.bank_from_bytes(data, sha256=current.bank_sha256)
-    samples = read_samples(images)
+    samples = read_references(images, grey=session.sees_grey(line))
     with progress() as advance:
         enrolment = core.recalibrate(
             session.scorer(), bank, samples, max_false_rejects=max_false_rejects, progress=advance

@@ -11,8 +11,9 @@ import core
 from daemon.admin import options
 from daemon.admin.output import progress, remark, show_one
 from daemon.admin.running import announce
-from daemon.admin.samples import read_samples
+from daemon.admin.samples import read_references
 from daemon.admin.session import Session, operator
+from daemon.admin.words import checked_object_name, remark_on_object_name
 from daemon.bank_store import publish, read_bank_file
 from daemon.records import LineAssignment
 
@@ -46,16 +47,21 @@ def enroll(
     if not images:
         raise options.not_in_this_version("IMAGE|DIR", "enrolling live frames of a running line (no images given)")
     configured = session.line(line)
+    words = checked_object_name(object_name)
     current = session.records.line(line)
-    samples = read_samples(images)
-    calibration = read_samples([calibrate]) if calibrate else []
+    grey = session.sees_grey(line)
+    samples = read_references(images, grey=grey)
+    calibration = read_references([calibrate], grey=grey) if calibrate else []
     name = product or (current.product if current else configured.product) or f"line-{line}"
     with progress() as advance:
+        scorer = session.scorer()
+        remark_on_object_name(scorer, words)
         enrolment = core.enrol(
-            session.scorer(),
+            scorer,
             samples,
             product=name,
-            object_name=object_name,
+            object_name=words,
+            embed=session.embed_for(scorer),
             shots=shots,
             calibration=calibration,
             max_false_rejects=max_false_rejects,

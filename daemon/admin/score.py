@@ -13,7 +13,7 @@ import typer
 
 import core
 from core.decide import decide
-from core.presets import Activation, MethodName, resolve_spec
+from core.presets import Activation, MethodName, Mode, resolve_spec
 from daemon.admin import options
 from daemon.admin.output import progress, show
 from daemon.admin.samples import read_references, read_samples
@@ -22,12 +22,10 @@ from daemon.admin.words import checked_object_name, remark_on_object_name
 from daemon.settings import ModelSettings
 
 if TYPE_CHECKING:  # these import torch, which every other command does without
-    import torch
-
     from core.bank import Memory
     from core.enrolment import Progress
-    from core.inspection import Mode
     from core.score_rule import ScoreRule
+    from core.text import TextFeatures
 
 WITH_LAYERS: dict[str, MethodName] = {"bank": "april-gan", "sdp": "sdp+"}
 """What a model's own method becomes when linear layers come with it and nobody names a method."""
@@ -42,7 +40,7 @@ class Yardstick:
     thresholds: provisional ones, where the references gave some.
     """
 
-    text: torch.Tensor | None
+    text: TextFeatures | None
     memory: Memory | None
     rule: ScoreRule | None = None
     thresholds: core.Thresholds | None = None
@@ -102,7 +100,9 @@ def score(
     }
     chosen = _model(session.settings.model, model, asked)
     if chosen.method == "bank" and not reference:
-        raise typer.BadParameter("method bank takes one good part or more to compare with", param_hint="--reference")
+        raise typer.BadParameter(
+            "method bank takes one good part or more to compare with", param_hint="--reference"
+        )
     name = checked_object_name(object_name)
     references, pictures = read_references(reference or ()), read_samples(images)
     with progress() as advance:

@@ -69,6 +69,10 @@ class Session:
             raise Refused(f"line {line_id} is not in the settings; configured lines: {configured}")
         return line
 
+    def sees_grey(self, line_id: int) -> bool:
+        """Whether a grey camera looks at the line."""
+        return any(camera.color == "gray" for camera in self.settings.cameras if camera.line == line_id)
+
     def assigned(self, line_id: int) -> LineAssignment:
         """What a configured line scores with. Raises Refused where it never was enrolled."""
         self.line(line_id)
@@ -121,7 +125,7 @@ def build_scorer(model: ModelSettings) -> core.Scorer:
 
 
 def build_embed(model: ModelSettings, scorer: core.Scorer) -> Embed | None:
-    """Load the text tower beside `scorer`, None for a method without words. Raises WeightsError or EncoderError."""
+    """The text tower that goes with `scorer`, None without words. Raises WeightsError or EncoderError."""
     if scorer.zero_shot is None:
         return None
     return core.load_text_encoder(model.preset, weights=model.weights, activation=model.activation).embed

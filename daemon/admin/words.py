@@ -10,7 +10,7 @@ from daemon.admin.session import Refused
 def checked_object_name(name: str | None) -> str | None:
     """The name as given. Raises Refused for one without a letter in it."""
     if name is not None and not name.strip():
-        raise Refused(f"--object: expected what the part is, in words, like \"metal nut\"; got {name!r}")
+        raise Refused(f'--object: expected what the part is, in words, like "metal nut"; got {name!r}')
     return name
 
 
