@@ -219,12 +219,17 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"cameras: {camera.name!r} looks at line {camera.line}; configured are {sorted(line_ids)}"
                 )
-        unprotected = self.ingest.security == "none" and not self.ingest.allow_insecure
-        if unprotected and not re.match(LOCAL_ENDPOINT, self.ingest.bind):
+        if self.ingest.security == "curve":
             raise ValueError(
-                f'ingest: security = "none" is for loopback and ipc; got bind = {self.ingest.bind!r} '
-                f'(set security = "curve", or allow_insecure = true if the network itself is trusted)'
+                'ingest: security = "curve" is not in this version, and nothing weaker is put in its place; '
+                "bind to loopback, or set allow_insecure = true if the network itself is trusted"
             )
+        for section, bind in (("ingest", self.ingest.bind), ("publish", self.publish.bind)):
+            if not self.ingest.allow_insecure and not re.match(LOCAL_ENDPOINT, bind):
+                raise ValueError(
+                    f"{section}: without security a socket is for loopback and ipc, got bind = {bind!r} "
+                    f"(set ingest.allow_insecure = true if the network itself is trusted)"
+                )
         return self
 
     @property
