@@ -63,8 +63,9 @@ def _measured(name: str, arguments: list[str]) -> Result:
     start = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "daemon.admin", *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(arguments)} ended with status {status}")
+    process.returncode = os.waitstatus_to_exitcode(status)  # Popen would wait for it once more
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
     return Result(
         name=f"vit_l_518_{name}_peak_gib",
         value=usage.ru_maxrss * 1024 / GIB,

@@ -166,7 +166,7 @@ def _reference_form(path: Path, data: bytes) -> dict[str, torch.Tensor]:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     layers = state.get("trainable_linearlayer") if isinstance(state, Mapping) else None
     if not isinstance(layers, Mapping) or not all(isinstance(value, torch.Tensor) for value in layers.values()):
-        raise WeightsError(f"{path.name} is not the reference's adapter: expected tensors in trainable_linearlayer")
+        raise WeightsError(f"{path.name} is not the reference's adapter: no tensors in trainable_linearlayer")
     return dict(layers)
 
 

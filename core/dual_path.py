@@ -30,33 +30,34 @@ class DualPath:
 
     original: (N, 1 + L, W) ordinary residual stream after the stage's block, class token first, the tower's dtype.
     surgery: (N, 1 + L, W) sum of the V-V outputs since the last reset, under the original class token.
-    features: (N, 1 + L, C) float32, `surgery` -> ln_post -> proj -> unit length: comparable with text. Where the
-        last stage is the last block, row 0 of the last one is the ordinary image embedding.
+    features: (N, 1 + L, C) float32, `surgery` -> ln_post -> proj -> unit length: comparable with text.
+    image: (N, C) float32 unit length, the ordinary image embedding.
     grid: (h, w); patches are row-major over it.
     """
 
     original: tuple[torch.Tensor, ...]
     surgery: tuple[torch.Tensor, ...]
     features: tuple[torch.Tensor, ...]
+    image: torch.Tensor
     grid: tuple[int, int]
 
 
 @torch.inference_mode()
 def dual_path(tower: nn.Module, pixels: torch.Tensor, stages: Sequence[int]) -> DualPath:
-    """Walk a tower's blocks up to the last stage.
+    """Walk a tower's blocks, both paths side by side.
 
     tower: an open_clip VisionTransformer, frozen (`eval`), with a class token. pixels: (N, 3, S, S), normalised.
     stages: 1-based blocks, ascending. The paper's are the ends of the four quarters.
 
     Raises EncoderError for a tower that is no such transformer and for stages that it lacks.
     """
-    vit, blocks = _plain_transformer(tower)
+    vit, blocks = plain_transformer(tower)
     _check_stages(stages, len(blocks))
     reset = len(blocks) // QUARTERS
     x, grid = _embed(vit, pixels)
     own = torch.zeros_like(x)
     original, surgery = [], []
-    for number, block in enumerate(blocks[: stages[-1]]):
+    for number, block in enumerate(blocks):
         added = vv_attention(block, x)
         own = added if number % reset == 0 else own + added
         x = block(x)
@@ -67,6 +68,7 @@ def dual_path(tower: nn.Module, pixels: torch.Tensor, stages: Sequence[int]) -> 
         original=tuple(original),
         surgery=tuple(surgery),
         features=tuple(_project(vit, tokens) for tokens in surgery),
+        image=_project(vit, x[:, 0]),
         grid=grid,
     )
 
@@ -97,8 +99,11 @@ def _project(vit: Any, tokens: torch.Tensor) -> torch.Tensor:
     return F.normalize((vit.ln_post(tokens) @ vit.proj).float(), dim=-1)
 
 
-def _plain_transformer(tower: nn.Module) -> tuple[Any, Sequence[Any]]:
-    """The tower and its blocks, once it is certain that this file's arithmetic is the tower's."""
+def plain_transformer(tower: nn.Module) -> tuple[Any, Sequence[Any]]:
+    """The tower and its blocks, once it is certain that this file's arithmetic is the tower's.
+
+    Raises EncoderError, naming what was expected, for any other tower.
+    """
     blocks = list(getattr(getattr(tower, "transformer", None), "resblocks", ()))
     attentions = [getattr(block, "attn", None) for block in blocks]
     if not blocks or not all(isinstance(attention, nn.MultiheadAttention) for attention in attentions):

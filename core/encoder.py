@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Precision = Literal["auto", "float32", "bfloat16"]
 
 RESNET_LEVELS = 5
+RESIZED = ("positional_embedding",)
+"""Weights that loading stretches to the image size, so that they say nothing of which tower it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +90,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.has_image_embedding = has_text_tower(spec)
-        self.weights_sha256 = _digest(tower)
+        tensors = _tensor_digests(tower)
+        self.weights_sha256 = _digest(tensors)
+        self._tower_sha256 = _digest({name: tensors[name] for name in tensors if name not in RESIZED})
         self.torch_device = device
         self.dtype = dtype
         layout = torch.channels_last if is_timm(spec) else torch.preserve_format
@@ -105,7 +109,7 @@ class Encoder(nn.Module):
     @property
     def tower_id(self) -> str:
         """Names the tower alone, whatever size its pictures have: what linear layers were trained on."""
-        return f"{self.spec.activation}/{self.weights_sha256[:16]}"
+        return f"{self.spec.activation}/{self._tower_sha256[:16]}"
 
     @property
     def device(self) -> str:
@@ -239,9 +243,14 @@ def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def _digest(tower: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tower.state_dict().items()):
-        digest.update(json.dumps([name, list(tensor.shape), str(tensor.dtype)]).encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _tensor_digests(tower: nn.Module) -> dict[str, str]:
+    """Name to what tells a tensor from others: shape, dtype, sha256."""
+    digests = {}
+    for name, tensor in tower.state_dict().items():
+        content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+        digests[name] = f"{list(tensor.shape)} {tensor.dtype} {hashlib.sha256(content.data).hexdigest()}"
+    return digests
+
+
+def _digest(tensors: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(tensors, sort_keys=True).encode()).hexdigest()

@@ -128,7 +128,7 @@ def _inspect_batch(
         total = total + few_shot.sum(dim=0)
     if scorer.zero_shot is not None and text is not None:
         zero_shot = torch.stack(scorer.zero_shot.stage_maps(evidence.features, text, size))
-        total = scorer.zero_shot.finish(total + zero_shot.sum(dim=0))
+        total = total + scorer.zero_shot.finish(zero_shot.sum(dim=0))
     return Inspection(
         text_features=None,
         zero_shot_stages=None if zero_shot is None else to_numpy(zero_shot),

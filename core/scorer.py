@@ -144,9 +144,8 @@ class Scorer:
         summed = sum_of_stages([stage[list(rows)] for stage in evidence.distances], size)
         if self.zero_shot is None or text is None:
             return summed
-        for stage in self.zero_shot.stage_maps(evidence.features.rows(rows), text, size):
-            summed += stage
-        return self.zero_shot.finish(summed)
+        stages = self.zero_shot.stage_maps(evidence.features.rows(rows), text, size)
+        return summed + self.zero_shot.finish(torch.stack(stages).sum(dim=0))
 
     def _match_one(
         self, features: Features, places: Sequence[int], prepared: PreparedBank, want_map: WantMap

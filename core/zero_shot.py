@@ -35,13 +35,13 @@ class ZeroShot(Protocol):
         """Per stage (N, size, size), exactly as the method's paper computes them."""
 
     def finish(self, summed: torch.Tensor) -> torch.Tensor:
-        """What the method does to the sum of the stages, (N, size, size) to the same."""
+        """What the method does to the sum of its own stages, (N, size, size) to the same; banks stay as they are."""
 
 
 def text_logit(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     """(N, E) unit image embeddings and F_t (2, E) to (N,) logits of the abnormal state."""
-    similarity = image.float() @ text.T
-    return TEMPERATURE * (similarity[:, 1] - similarity[:, 0])
+    apart = (text[1] - text[0]).double()  # two nearly equal similarities, rounded and then subtracted, lose digits
+    return (TEMPERATURE * (image.double() @ apart)).float()
 
 
 def text_score(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

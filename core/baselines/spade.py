@@ -62,7 +62,7 @@ class FittedSpade(FittedBaseline[Features]):
 
     def _nearest_pictures(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, C) descriptors to (N, K) distances in [0, 1] and (N, K) rows, nearest first."""
-        distances = ((1.0 - seen @ self.descriptors.T) / 2.0).clamp_(0.0, 1.0)
+        distances = ((1.0 - seen @ self.descriptors.T) / 2.0).clamp_(0.0, 1.0).float()
         found = distances.topk(min(self.settings.nearest, distances.shape[1]), largest=False)
         return found.values, found.indices
 

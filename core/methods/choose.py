@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from core.adapter import Adapter, check_adapter
+from core.dual_path import plain_transformer
 from core.encoder import Encoder
 from core.errors import EncoderError
 from core.methods.april_gan import AprilGan
+from core.methods.sdp import Sdp, SdpPlus
 from core.zero_shot import ZeroShot
 
 METHODS = ("bank", "april-gan", "sdp", "sdp+")
@@ -35,4 +37,5 @@ def zero_shot_branch(method: str, encoder: Encoder, adapter: Adapter | None) -> 
         adapter = adapter.to(encoder.torch_device)
     if method == "april-gan" and adapter is not None:
         return AprilGan(adapter)
-    raise EncoderError(f"method {method} is not built yet")
+    plain_transformer(encoder.tower)
+    return Sdp() if adapter is None else SdpPlus(adapter)

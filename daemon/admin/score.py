@@ -133,6 +133,8 @@ def _model(configured: ModelSettings, preset: str | None, asked: dict[str, Any])
     base = configured.model_dump()
     if preset is not None:
         base = {"preset": preset, "device": configured.device, "precision": configured.precision}
+    if asked["method"] in WITH_LAYERS:
+        base["adapter"] = None  # the settings' layers go with the settings' method
     chosen = ModelSettings(**{**base, **{name: value for name, value in asked.items() if value is not None}})
     if chosen.method is not None:
         return chosen

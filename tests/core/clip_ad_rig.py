@@ -1,4 +1,4 @@
-"""What the tests of CLIP-AD's parts share: tolerances, pixels, a text tower, and linear layers."""
+"""What the tests of CLIP-AD's parts share: tolerances, pixels, a text tower, an adapter."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 import core
+from core.adapter import Adapter, AdapterHeader
 from core.dual_path import DualPath, dual_path
 from core.text import Embed
 from tests.core.oracle import tiny
@@ -43,14 +43,21 @@ def open_clip_embed(files: tiny.LivelyClip) -> Embed:
     return embed
 
 
-def torch_linears() -> list[nn.Linear]:
-    """The oracle's linear layers as torch's."""
-    layers = []
-    for layer in tiny.lively_linears():
-        module = nn.Linear(layer.weight.shape[1], layer.weight.shape[0]).requires_grad_(False)
-        module.load_state_dict({"weight": torch.from_numpy(layer.weight), "bias": torch.from_numpy(layer.bias)})
-        layers.append(module)
-    return layers
+def lively_adapter(encoder: core.Encoder) -> Adapter:
+    """The oracle's linear layers as the product's."""
+    layers = tiny.lively_linears()
+    return Adapter(
+        header=AdapterHeader(
+            tower_id=encoder.tower_id,
+            activation=encoder.spec.activation,
+            stages=encoder.stages,
+            dataset=None,
+            training={},
+        ),
+        weights=tuple(torch.from_numpy(layer.weight).float() for layer in layers),
+        biases=tuple(torch.from_numpy(layer.bias).float() for layer in layers),
+        sha256="",
+    )
 
 
 def assert_parity(ours: torch.Tensor, expected: Floats, *, within: float = PARITY) -> None:

@@ -10,8 +10,11 @@ from scipy.ndimage import gaussian_filter
 import core
 from core.clip_ad_text import clip_ad_text_features
 from core.gaussian_blur import gaussian_blur
-from core.methods.sdp import feature_surgery_map, sdp_map, sdp_plus_map
-from tests.core.clip_ad_rig import SHOWS, assert_parity, open_clip_embed, pixels_of, torch_linears, walk
+from core.inspection import inspect
+from core.methods.april_gan import AprilGan
+from core.methods.sdp import Sdp, SdpPlus, dual_features, feature_surgery_map
+from core.text import text_encoder_of
+from tests.core.clip_ad_rig import SHOWS, assert_parity, lively_adapter, open_clip_embed, pixels_of, walk
 from tests.core.oracle import sdp_numpy as oracle
 from tests.core.oracle import tiny
 from tests.core.oracle.arrays import Floats, unit
@@ -24,32 +27,43 @@ def text() -> Floats:
     return unit(np.random.default_rng(3).standard_normal((2, 16)))
 
 
+@pytest.fixture(scope="module")
+def words(text: Floats) -> torch.Tensor:
+    """`text` for the product."""
+    return torch.from_numpy(text).float()
+
+
+def final_map(branch: Sdp, encoder: core.Encoder, pixels: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """A branch's map (N, 32, 32) without any bank."""
+    stages = branch.stage_maps(dual_features(encoder, pixels), words, 32)
+    return branch.finish(torch.stack(stages).sum(dim=0))
+
+
 def test_every_stages_surgery_map_is_the_oracles(
-    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats
+    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, words: torch.Tensor
 ) -> None:
     exact, pixels = pixels_of()
     paths, expected = walk(lively_encoder, pixels), oracle.dual_path(lively_clip, exact)
     for features, its in zip(paths.features, expected.features, strict=True):
-        ours = feature_surgery_map(features, torch.from_numpy(text).float())
-        assert_parity(ours, oracle.surgery_similarity(its, text))
+        assert_parity(feature_surgery_map(features, words), oracle.surgery_similarity(its, text))
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 8.0])
 def test_the_sdp_map_is_the_oracles(
-    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, sigma: float
+    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, words: torch.Tensor, sigma: float
 ) -> None:
     exact, pixels = pixels_of()
-    ours = sdp_map(walk(lively_encoder, pixels), torch.from_numpy(text).float(), size=32, sigma=sigma)
+    ours = final_map(Sdp(sigma=sigma), lively_encoder, pixels, words)
     assert_parity(ours, oracle.sdp_map(lively_clip, exact, text, sigma=sigma))
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 8.0])
 def test_the_sdp_plus_map_is_the_oracles(
-    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, sigma: float
+    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, words: torch.Tensor, sigma: float
 ) -> None:
     exact, pixels = pixels_of()
-    words, linears = torch.from_numpy(text).float(), torch_linears()
-    ours = sdp_plus_map(walk(lively_encoder, pixels), words, linears, size=32, sigma=sigma)
+    branch = SdpPlus(lively_adapter(lively_encoder), sigma=sigma)
+    ours = final_map(branch, lively_encoder, pixels, words)
     assert_parity(ours, oracle.sdp_plus_map(lively_clip, exact, text, tiny.lively_linears(), sigma=sigma))
 
 
@@ -59,8 +73,7 @@ def test_the_whole_of_sdp_from_sentences_to_map_is_the_oracles(
     exact, pixels = pixels_of()
     words = clip_ad_text_features(open_clip_embed(lively_files), "metal_nut")
     expected = oracle.text_features(lively_clip, "metal_nut", tiny.tokenize)
-    ours = sdp_map(walk(lively_encoder, pixels), words, size=32)
-    assert_parity(ours, oracle.sdp_map(lively_clip, exact, expected))
+    assert_parity(final_map(Sdp(), lively_encoder, pixels, words), oracle.sdp_map(lively_clip, exact, expected))
 
 
 @pytest.mark.parametrize("name", oracle.MUTANTS)
@@ -78,38 +91,63 @@ def test_a_mutant_of_sdp_plus_cannot_pass_for_the_method(lively_clip: Clip, text
     assert np.abs(mutant - oracle.sdp_plus_map(lively_clip, exact, text, linears, sigma=2.0)).max() > SHOWS
 
 
-def test_a_picture_alone_has_the_map_that_it_has_in_company(lively_encoder: core.Encoder, text: Floats) -> None:
+def test_a_picture_alone_has_the_map_that_it_has_in_company(
+    lively_encoder: core.Encoder, words: torch.Tensor
+) -> None:
     _, pixels = pixels_of(5)
-    words, linears = torch.from_numpy(text).float(), torch_linears()
-    together = sdp_plus_map(walk(lively_encoder, pixels), words, linears, size=32)
+    branch = SdpPlus(lively_adapter(lively_encoder))
+    together = final_map(branch, lively_encoder, pixels, words)
     for order in ([3], [4, 1], [2, 0, 4]):
-        apart = sdp_plus_map(walk(lively_encoder, pixels[order]), words, linears, size=32)
+        apart = final_map(branch, lively_encoder, pixels[order], words)
         torch.testing.assert_close(apart, together[order], rtol=0, atol=1e-5)
 
 
 def test_bfloat16_gives_nearly_the_same_maps_in_the_same_order(
-    lively_files: tiny.LivelyClip, lively_encoder: core.Encoder, text: Floats
+    lively_files: tiny.LivelyClip, lively_encoder: core.Encoder, words: torch.Tensor
 ) -> None:
     coarse = core.load_encoder(
         str(lively_files.config), weights=lively_files.weights, device="cpu", precision="bfloat16"
     )
     _, pixels = pixels_of()
-    words = torch.from_numpy(text).float()
-    full, half = (sdp_map(walk(one, pixels), words, size=32) for one in (lively_encoder, coarse))
+    full, half = (final_map(Sdp(), one, pixels, words) for one in (lively_encoder, coarse))
     torch.testing.assert_close(half, full, rtol=0, atol=2e-2)
     assert half.amax(dim=(1, 2)).argsort().tolist() == full.amax(dim=(1, 2)).argsort().tolist()
 
 
 def test_text_features_of_another_width_are_refused(lively_encoder: core.Encoder) -> None:
-    paths = walk(lively_encoder, pixels_of(1)[1])
     with pytest.raises(ValueError, match=r"expected text features \(2, 16\), got \(2, 15\)"):
-        sdp_map(paths, torch.zeros(2, 15), size=32)
+        final_map(Sdp(), lively_encoder, pixels_of(1)[1], torch.zeros(2, 15))
 
 
-def test_a_missing_linear_layer_is_refused(lively_encoder: core.Encoder, text: Floats) -> None:
-    paths = walk(lively_encoder, pixels_of(1)[1])
-    with pytest.raises(ValueError, match="shorter"):
-        sdp_plus_map(paths, torch.from_numpy(text).float(), torch_linears()[:-1], size=32)
+def test_the_grids_are_the_maps_before_they_are_stretched(
+    lively_encoder: core.Encoder, lively_clip: Clip, text: Floats, words: torch.Tensor
+) -> None:
+    exact, pixels = pixels_of()
+    features = dual_features(lively_encoder, pixels)
+    plain = Sdp().grids(features, words)
+    for ours, its in zip(plain, oracle.dual_path(lively_clip, exact).features, strict=True):
+        assert_parity(ours.flatten(1), oracle.surgery_similarity(its, text))
+    adapter = lively_adapter(lively_encoder)
+    both, linear = SdpPlus(adapter).grids(features, words), AprilGan(adapter).grids(features, words)
+    for ours, surgery, probability in zip(both, plain, linear, strict=True):
+        torch.testing.assert_close(ours, surgery + probability)
+
+
+@pytest.mark.parametrize("method", ["sdp", "sdp+"])
+def test_the_scorer_takes_it_as_a_method_and_leaves_the_bank_its_tokens(
+    lively_encoder: core.Encoder, lively_files: tiny.LivelyClip, method: str, rng: np.random.Generator
+) -> None:
+    images = [rng.integers(0, 256, (48, 40, 3), dtype=np.uint8) for _ in range(2)]
+    adapter = lively_adapter(lively_encoder) if method == "sdp+" else None
+    scorer = core.Scorer(lively_encoder, method=method, adapter=adapter)
+    features, ordinary = scorer.encode(images), lively_encoder.encode(images)
+    assert all(map(torch.equal, features.stages, ordinary.stages))
+    assert torch.equal(features.image, ordinary.image)
+    branch = Sdp() if adapter is None else SdpPlus(adapter)
+    words = branch.text_features(text_encoder_of(lively_encoder.spec, lively_files.weights).embed, "metal_nut")
+    result = inspect(scorer, images, mode="streaming", text=words)
+    expected = final_map(branch, lively_encoder, lively_encoder.preprocess(images), words)
+    assert_parity(torch.from_numpy(result.map), expected.numpy(), within=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.7, 2.0, 4.0, 8.0])

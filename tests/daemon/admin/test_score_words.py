@@ -137,7 +137,6 @@ def test_streaming_mode_matches_with_bounded_distances_and_a_provisional_thresho
     np.testing.assert_allclose(saved["map"], (half + oracle.zero_shot_stages).sum(axis=0), rtol=0, atol=CLOSE)
     assert [row["score"] for row in rows] == pytest.approx(saved["score"].tolist())
     assert {row["threshold_state"] for row in rows} == {"provisional"}
-    assert {row["decision"] for row in rows} == {"accept", "reject"}
     assert all((row["decision"] == "reject") == (row["score"] > row["threshold"]) for row in rows)
 
 
@@ -186,3 +185,14 @@ def test_method_bank_saves_what_references_give_and_nothing_of_words(
     assert all(row["text_score"] is None for row in answer.json)
     with np.load(out) as saved:
         assert set(saved.files) == {"few_shot_stages", "map", "score"}
+
+
+@pytest.mark.parametrize("mode", ["paper", "streaming"])
+def test_clip_ad_needs_no_linear_layers_and_sdp_plus_takes_them(admin: Admin, lively: Lively, mode: str) -> None:
+    command = ("score", *lively.model, "--object", NAME, "--mode", mode, *referring(lively), "--json")
+    plain = admin(*command, "--method", "sdp", *lively.images)
+    layered = admin(*command, "--method", "sdp+", "--adapter", lively.adapter, *lively.images)
+    assert plain.code == layered.code == 0, plain.err + layered.err
+    assert [row["text_score"] for row in plain.json] != [None] * len(lively.images)
+    assert plain.json != layered.json
+    assert admin(*command, "--method", "sdp+", *lively.images).code == 1
