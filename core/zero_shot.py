@@ -35,7 +35,7 @@ class ZeroShot(Protocol):
         """Per stage (N, size, size), exactly as the method's paper computes them."""
 
     def finish(self, summed: torch.Tensor) -> torch.Tensor:
-        """What the method does to the sum of its own stages, (N, size, size) to the same; banks stay as they are."""
+        """What the method does to the sum of its own stages, (N, size, size) to the same; not to the banks."""
 
 
 def text_logit(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
