@@ -69,9 +69,7 @@ def run(folder: Path, rate_hz: float, console: Console) -> dict[str, Any]:
         service.wait_for("worker")
         console.print(f"[bold]2. Enrolment[/bold] from {SHOTS} good pictures: aprilgan-admin enroll --line 4")
         good = [str(picture.path) for picture in textile.references(SHOTS, seed=SEED)]
-        enrolment = json.loads(
-            service.admin("enroll", "--line", "4", "--wait", "30", "--json", *good)
-        )
+        enrolment = json.loads(service.admin("enroll", "--line", "4", "--wait", "30", "--json", *good))
         console.print(
             f"   bank {enrolment['bank'][:12]}, reject above {enrolment['reject_above']:.2f} "
             f"({enrolment['threshold_state']})"
