@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench mutants clean
 
 setup: $(STAMP)
 
@@ -29,3 +29,6 @@ bench: setup
 
 clean:
 	rm -rf var
+
+mutants: setup
+	$(BIN)/python -m tests.mutants
