@@ -11,10 +11,12 @@ import core
 from benchmarks import textile
 from benchmarks.result import Result
 from core.encoder import Features, joined
+from core.scorer import never
 
 SEEDS = range(5)
 SHOTS = (1, 2, 4, 8)
 BATCH = 8
+MATCHED_AT_ONCE = 50
 TARGET = 0.90
 
 
@@ -22,7 +24,7 @@ def results() -> Iterator[Result]:
     """Mean AUROC for each number of references; the target is for 8."""
     scorer = core.Scorer(core.load_encoder("lite", device="cpu"))
     pictures = [picture for kind in textile.KINDS for picture in textile.report(kind)]
-    features = _encode(scorer, pictures)
+    features = encode(scorer, pictures)
     kinds = np.array([picture.kind for picture in pictures])
     for shots in SHOTS:
         rows = np.array([_one_draw(scorer, features, kinds, shots, seed) for seed in SEEDS])
@@ -40,7 +42,8 @@ def results() -> Iterator[Result]:
         )
 
 
-def _encode(scorer: core.Scorer, pictures: list[textile.Picture]) -> Features:
+def encode(scorer: core.Scorer, pictures: list[textile.Picture]) -> Features:
+    """Features of all pictures, a batch at a time."""
     return joined(
         [
             scorer.encode(
@@ -60,26 +63,27 @@ def _one_draw(
     ]
     enrolment = core.enrol(scorer, samples, product="linen")
     bank = scorer.prepare(enrolment.bank)
-    score = np.concatenate([_scores(scorer, features, bank, start) for start in range(0, len(features), 50)])
+    score = scores(scorer, features, bank)
     good = score[kinds == "nominal"]
     parts = [score[kinds != "nominal"], score[kinds == "local"], score[kinds == "global"]]
     threshold = enrolment.thresholds.reject
     return (
-        *(_auroc(good, bad) for bad in parts),
+        *(auroc(good, bad) for bad in parts),
         float((good > threshold).mean()),
         *(float((bad > threshold).mean()) for bad in parts[1:]),
     )
 
 
-def _scores(scorer: core.Scorer, features: Features, bank: core.PreparedBank, start: int) -> np.ndarray:
-    part = features.rows(range(start, min(start + 50, len(features))))
-    return np.array([result.score for result in scorer.match(part, [bank] * len(part), want_map=_never)])
+def scores(scorer: core.Scorer, features: Features, bank: core.PreparedBank) -> np.ndarray:
+    """(N,) scores of N encoded pictures."""
+    results: list[core.AnomalyResult] = []
+    for start in range(0, len(features), MATCHED_AT_ONCE):
+        part = features.rows(range(start, min(start + MATCHED_AT_ONCE, len(features))))
+        results += scorer.match(part, [bank] * len(part), want_map=never)
+    return np.array([result.score for result in results])
 
 
-def _never(index: int, score: float) -> bool:
-    return False
-
-
-def _auroc(good: np.ndarray, bad: np.ndarray) -> float:
+def auroc(good: np.ndarray, bad: np.ndarray) -> float:
+    """Of good pictures' scores against defective ones'."""
     truth = np.r_[np.zeros(len(good)), np.ones(len(bad))]
     return float(roc_auc_score(truth, np.r_[good, bad]))

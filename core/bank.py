@@ -16,6 +16,7 @@ from core.encoder import Encoder
 from core.errors import MismatchError
 from core.image import Image
 from core.presets import MatchOptions
+from core.region import Roi
 from core.score_rule import ScoreRule
 
 SCHEMA_VERSION = 1
@@ -70,7 +71,8 @@ class ReferenceBank:
 
     tokens: per stage (M_s, C_s) float16, unit length. descriptors: per stage (R, C_s) float32, unit length, the
     mean token of each reference (and of each turned copy). text_features: (2, E) float32 unit rows, normal first,
-    or None. golden: (S, S, 3) uint8 RGB, a picture whose score must stay what it was, or None.
+    or None. golden: (S, S, 3) uint8 RGB, a picture whose score must stay what it was, or None. roi: see
+    core.region; None where the whole picture is inspected.
     """
 
     header: BankHeader
@@ -78,6 +80,7 @@ class ReferenceBank:
     descriptors: tuple[torch.Tensor, ...]
     text_features: torch.Tensor | None = None
     golden: Image | None = None
+    roi: Roi | None = None
 
     @property
     def thresholds(self) -> Thresholds:
@@ -97,7 +100,8 @@ class ReferenceBank:
         return Memory(
             tokens=tuple(normalize(stage.float().to(device), dim=-1) for stage in self.tokens),
             descriptors=tuple(normalize(stage.to(device).double(), dim=-1) for stage in self.descriptors),
-            neighbourhood=self.header.match.neighbourhood,
+            match=self.header.match,
+            roi=self.roi,
         )
 
     def p_value(self, score: float) -> float | None:
@@ -109,13 +113,14 @@ class ReferenceBank:
 class Memory:
     """What pictures are matched with, on the device, unit length.
 
-    tokens: per stage (M_s, C_s) float32. descriptors: per stage (R, C_s) float64. neighbourhood: as in
-    MatchOptions.
+    tokens: per stage (M_s, C_s) float32. descriptors: per stage (R, C_s) float64. match: how they were prepared,
+    and pictures have to be. roi: the region that is inspected, on the CPU; None for all.
     """
 
     tokens: tuple[torch.Tensor, ...]
     descriptors: tuple[torch.Tensor, ...]
-    neighbourhood: int
+    match: MatchOptions
+    roi: Roi | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -21,6 +21,7 @@ from core.calibration import Calibration
 from core.decide import Thresholds, ThresholdState
 from core.errors import BankError, CoreError
 from core.presets import MatchOptions
+from core.region import Roi
 from core.score_rule import ScoreRule
 
 METADATA_KEY = "aprilgan_bank"
@@ -35,6 +36,8 @@ def bank_to_bytes(bank: ReferenceBank) -> tuple[bytes, str]:
         tensors["text_features"] = bank.text_features.contiguous()
     if bank.golden is not None:
         tensors["golden"] = torch.from_numpy(bank.golden.copy())
+    if bank.roi is not None:
+        tensors["roi"] = torch.from_numpy(bank.roi.copy())
     header = {"schema": SCHEMA_VERSION, **asdict(bank.header)}
     canonical = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     data = save_tensors(tensors, metadata={METADATA_KEY: canonical})
@@ -86,7 +89,17 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
         descriptors=tuple(tensors[f"descriptors.{index}"] for index in range(len(header.stages))),
         text_features=tensors.get("text_features"),
         golden=None if golden is None else golden.numpy(),
+        roi=_roi(tensors.get("roi"), header.image_size),
     )
+
+
+def _roi(tensor: torch.Tensor | None, size: int) -> Roi | None:
+    if tensor is None:
+        return None
+    if tensor.shape != (size, size) or tensor.dtype != torch.uint8 or not bool(tensor.any()):
+        came = f"{tuple(tensor.shape)} {tensor.dtype}"
+        raise BankError(f"expected a region of ({size}, {size}) uint8 that is not empty, got {came}")
+    return tensor.numpy()
 
 
 def _header(fields: dict[str, Any]) -> BankHeader:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from torch import nn
 from core.errors import DeviceError, EncoderError
 from core.image import Image
 from core.preprocess import to_input
-from core.presets import Activation, EncoderSpec, resolve_spec
+from core.presets import Activation, EncoderSpec, TokenPath, resolve_spec
 from core.towers import build_tower, has_text_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,10 @@ class Features:
             image=None if self.image is None else self.image[chosen],
             surgery=tuple(stage[chosen] for stage in self.surgery),
         )
+
+    def along(self, path: TokenPath) -> Features:
+        """The same with the tokens of a path as its stages; "vv" is CLIP-AD's second, without its class token."""
+        return self if path == "residual" else replace(self, stages=tuple(stage[:, 1:] for stage in self.surgery))
 
 
 def joined(parts: Sequence[Features]) -> Features:

@@ -10,18 +10,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from core.bank import BankHeader, PreparedBank, ReferenceBank, Source, to_numpy
 from core.calibration import calibrated, check_promise, provisional
 from core.decide import Thresholds
+from core.enrolment_checks import check_samples, check_switches, split_samples
 from core.errors import EnrolmentError
 from core.flow import Sample
 from core.image import Image
 from core.leave_one_out import BATCH, ReferenceTokens, leave_one_out
 from core.preprocess import squash
 from core.presets import MatchOptions
-from core.score_rule import ScoreRule, default_statistics
+from core.region import painted, region_of_interest
+from core.score_rule import TEXT_WEIGHT, ScoreRule, default_statistics
 from core.scorer import Evidence, Scorer, never
 from core.text import Embed
 
@@ -70,6 +73,8 @@ def enrol(
     calibration: Sequence[Sample] = (),
     max_false_rejects: float | None = None,
     match: MatchOptions | None = None,
+    text_weight: float | None = None,
+    roi: npt.NDArray[np.generic] | None = None,
     embed: Embed | None = None,
     progress: Progress | None = None,
 ) -> Enrolment:
@@ -80,26 +85,35 @@ def enrol(
     calibrated, else provisional. max_false_rejects: P; only an explicit P can be refused. object_name, embed:
     for methods with words, see core.text; a product without a name is called "object".
 
+    match: None takes the preset's. text_weight: of the words beside the bank. roi: (H, W) mask of the samples'
+    size, not 0 where the line inspects; None inspects all.
+
     Raises EnrolmentError (naming the sample) or CalibrationError (naming how many samples P takes).
     """
-    references, outside = _split(samples, shots, calibration)
-    _check_samples([*references, *outside])
+    references, outside = split_samples(samples, shots, calibration)
+    check_samples([*references, *outside])
     if max_false_rejects is not None:
         check_promise(max_false_rejects, len(outside))
     match = match or scorer.encoder.spec.match
+    check_switches(scorer, match, text_weight)
+    region = None
+    if roi is not None:
+        region = region_of_interest(roi, source_size=references[0].image.shape[:2], size=scorer.encoder.image_size)
     tell = progress or _silent
-    tokens = ReferenceTokens.encode(scorer, [sample.image for sample in references], match, tell)
+    images = [painted(sample.image, region) for sample in references]
+    tokens = ReferenceTokens.encode(scorer, images, match, tell, roi=region)
     header = _header(scorer, references, product=product, object_name=object_name, match=match)
     text = text_features(scorer, object_name, embed)
-    left_out = leave_one_out(scorer, [sample.image for sample in references], tokens, header, text, tell)
+    left_out = leave_one_out(scorer, images, tokens, header, text, tell)
     good = _merged([evidence.statistics for evidence in left_out])
-    rule = ScoreRule.fit(header.rule.statistics, good)
+    weight = TEXT_WEIGHT if text_weight is None else text_weight
+    rule = ScoreRule.fit(header.rule.statistics, good, text_weight=weight)
     scores = tuple(float(score) for score in rule.score(good))
     header = replace(
         header, rule=rule, calibration=provisional(scores), map_scale=_map_scale(scorer, left_out, text)
     )
     bank = replace(tokens.bank(header), text_features=None if text is None else text.cpu())
-    bank = _with_golden(scorer, bank, references[0].image)
+    bank = _with_golden(scorer, bank, images[0])
     if not outside:
         return Enrolment(
             bank=bank,
@@ -123,7 +137,7 @@ def recalibrate(
 
     Earlier calibration samples of the bank still count. Raises as `enrol` does.
     """
-    _check_samples(samples, size=bank.header.source_size)
+    check_samples(samples, size=bank.header.source_size)
     known = {source.sha256 for source in bank.header.sources}
     for sample in samples:
         if sample.sha256 in known:
@@ -160,35 +174,6 @@ def text_features(scorer: Scorer, object_name: str | None, embed: Embed | None) 
         )
     name = UNKNOWN_OBJECT if object_name is None else object_name
     return scorer.zero_shot.text_features(embed, name).to(scorer.encoder.torch_device)
-
-
-def _split(
-    samples: Sequence[Sample], shots: int | None, calibration: Sequence[Sample]
-) -> tuple[list[Sample], list[Sample]]:
-    if not samples:
-        raise EnrolmentError("expected at least one good sample, got none")
-    if shots is None:
-        return list(samples), list(calibration)
-    if not 1 <= shots <= len(samples):
-        raise EnrolmentError(f"expected {shots} references, got {len(samples)} samples")
-    return list(samples[:shots]), [*samples[shots:], *calibration]
-
-
-def _check_samples(samples: Sequence[Sample], *, size: tuple[int, int] | None = None) -> None:
-    """One size, no duplicates: a copy would vouch for itself in leave-one-out."""
-    expected = size or samples[0].image.shape[:2]
-    seen: dict[str, str] = {}
-    for sample in samples:
-        height, width = sample.image.shape[:2]
-        if (height, width) != tuple(expected):
-            raise EnrolmentError(
-                f"{sample.name}: expected {expected[1]}x{expected[0]} pixels as the others, got {width}x{height}",
-                sample=sample.name,
-            )
-        twin = seen.get(sample.sha256)
-        if twin is not None:
-            raise EnrolmentError(f"{sample.name} and {twin} are the same picture", sample=sample.name)
-        seen[sample.sha256] = sample.name
 
 
 def _header(
@@ -230,8 +215,9 @@ def _map_scale(scorer: Scorer, left_out: Sequence[Evidence], text: torch.Tensor 
 
     From leave-one-out maps. Wider, and defects of a few tokens stay invisible; narrower, and good parts glow.
     """
-    maps = [to_numpy(scorer.maps(part, text, range(len(part.features)))) for part in left_out]
-    low, high = np.quantile(np.concatenate(maps), MAP_QUANTILES)
+    maps = np.concatenate([to_numpy(scorer.maps(part, text, range(len(part.features)))) for part in left_out])
+    roi = left_out[0].roi
+    low, high = np.quantile(maps if roi is None else maps[:, roi != 0], MAP_QUANTILES)
     return float(low), float(max(high, low + 1e-3))
 
 
@@ -246,7 +232,7 @@ def _with_golden(scorer: Scorer, bank: ReferenceBank, image: Image) -> Reference
     """
     size = scorer.encoder.image_size
     small = squash(image, size=size, device=torch.device("cpu"))[0].permute(1, 2, 0).numpy()
-    golden = np.ascontiguousarray(np.roll(small, (size // 7, size // 5), axis=(0, 1)))
+    golden = np.ascontiguousarray(painted(np.roll(small, (size // 7, size // 5), axis=(0, 1)), bank.roi))
     score = scorer.score([golden], [scorer.prepare(bank)], want_map=never)[0].score
     return replace(bank, golden=golden, header=replace(bank.header, golden_score=score))
 

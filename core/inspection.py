@@ -7,7 +7,7 @@ few-shot image score rescales by the whole set that it is given: it is transduct
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from core.errors import CalibrationError
 from core.image import Image
 from core.leave_one_out import ReferenceTokens
 from core.presets import MatchOptions, Mode
+from core.region import blanked, painted, places_inside
 from core.score_rule import ScoreRule
 from core.scorer import Evidence, Scorer
 
@@ -34,7 +35,8 @@ class Inspection:
 
     text_features: (2, E), normal first; zero_shot_stages: (K, N, S, S); text_score: (N,) in [0, 1]; None
     without a text branch. few_shot_stages: (K, N, S, S), `1 - cos` in paper mode and half of it in
-    streaming mode; None without references. map: (N, S, S). score: (N,).
+    streaming mode; None without references. Neither of the two where stages were not to be kept.
+    map: (N, S, S). score: (N,).
     """
 
     text_features: Floats | None
@@ -53,23 +55,28 @@ def inspect(
     text: torch.Tensor | None = None,
     memory: Memory | None = None,
     rule: ScoreRule | None = None,
+    keep_stages: bool = True,
     progress: Progress | None = None,
 ) -> Inspection:
     """Score N arrays (H, W, 3) uint8 RGB.
 
-    text: F_t (2, E) for methods with words. memory: of a prepared bank or of `paper_memory`, for the
-    few-shot branch. rule: of the references' bank, for the streaming score.
+    text: F_t (2, E) for methods with words. memory: for the few-shot branch, of a prepared bank or, without the
+    switches of MatchOptions that paper mode knows nothing of, of `paper_memory`. rule: of the references' bank,
+    for the streaming score. keep_stages: whether every stage's maps are wanted; they are most of the memory.
 
-    Raises CalibrationError where there is nothing to score with.
+    Raises CalibrationError where there is nothing to score with, or a bank with switches in paper mode.
     """
     if text is None and memory is None:
         raise CalibrationError(f"method {scorer.method} has neither words nor references to score with")
     if mode == "streaming" and memory is not None and rule is None:
         raise CalibrationError("the streaming score takes the rule of the references' bank")
+    if mode == "paper" and memory is not None and (memory.match != MatchOptions() or memory.roi is not None):
+        raise CalibrationError("paper mode takes the references as they are, this bank was made with switches on")
     tell = progress or _silent
     parts = []
     for start in range(0, len(images), BATCH):
-        parts.append(_inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule))
+        part = _inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule)
+        parts.append(part if keep_stages else replace(part, zero_shot_stages=None, few_shot_stages=None))
         tell("scoring", min(start + BATCH, len(images)), len(images))
     joined = Inspection(
         text_features=None if text is None else to_numpy(text),
@@ -79,7 +86,9 @@ def inspect(
         text_score=_concatenate([part.text_score for part in parts], axis=0),
         score=np.concatenate([part.score for part in parts]),
     )
-    return joined if mode == "streaming" else _with_paper_scores(joined)
+    if mode == "streaming":
+        return joined
+    return replace(joined, score=paper_image_scores(joined.text_score, joined.map, few_shot=memory is not None))
 
 
 def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progress | None = None) -> Memory:
@@ -91,7 +100,7 @@ def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progr
     return Memory(
         tokens=tuple(stage.flatten(0, 1) for stage in tokens.tokens),
         descriptors=tuple(descriptors(stage) for stage in tokens.tokens),
-        neighbourhood=tokens.match.neighbourhood,
+        match=tokens.match,
     )
 
 
@@ -119,7 +128,9 @@ def _inspect_batch(
     rule: ScoreRule | None,
 ) -> Inspection:
     size = scorer.encoder.image_size
-    evidence = scorer.evidence(scorer.encode(images), memory, text)
+    roi = None if memory is None else memory.roi
+    evidence = scorer.evidence(scorer.encode([painted(image, roi) for image in images]), memory, text)
+    inside = places_inside(roi, (size, size), scorer.encoder.torch_device)
     few_shot = zero_shot = None
     total = torch.zeros(len(images), size, size, device=scorer.encoder.torch_device)
     if memory is not None:
@@ -133,7 +144,7 @@ def _inspect_batch(
         text_features=None,
         zero_shot_stages=None if zero_shot is None else to_numpy(zero_shot),
         few_shot_stages=None if few_shot is None else to_numpy(few_shot),
-        map=to_numpy(total),
+        map=to_numpy(blanked(total, inside)),
         text_score=None if evidence.text_score is None else to_numpy(evidence.text_score),
         score=_streaming_scores(evidence, rule),
     )
@@ -146,18 +157,6 @@ def _streaming_scores(evidence: Evidence, rule: ScoreRule | None) -> Floats:
     if evidence.text_score is not None:
         return to_numpy(evidence.text_score)
     return np.full(len(evidence.features), np.nan, dtype=np.float32)  # paper mode replaces it
-
-
-def _with_paper_scores(joined: Inspection) -> Inspection:
-    score = paper_image_scores(joined.text_score, joined.map, few_shot=joined.few_shot_stages is not None)
-    return Inspection(
-        text_features=joined.text_features,
-        zero_shot_stages=joined.zero_shot_stages,
-        few_shot_stages=joined.few_shot_stages,
-        map=joined.map,
-        text_score=joined.text_score,
-        score=score,
-    )
 
 
 def _concatenate(parts: Sequence[Floats | None], *, axis: int) -> Floats | None:

@@ -18,6 +18,7 @@ from core.coreset import k_centre
 from core.encoder import Features, joined
 from core.image import Image
 from core.presets import MatchOptions
+from core.region import Roi, kept, painted, places_inside
 from core.scorer import Evidence, Scorer
 
 BATCH = 8
@@ -28,32 +29,40 @@ Tell = Callable[[str, int, int], None]
 class ReferenceTokens:
     """All references' tokens before thinning.
 
-    features: of the references as they are, raw. tokens: per stage (R, L, C) unit, R references and their
-    turned copies. sources: (R,) which reference each came from.
+    features: of the references as they are, raw. tokens: per stage (R, P, C) unit, R references and their
+    turned copies, P places inside the region of interest. sources: (R,) which reference each came from.
     """
 
     features: Features
     tokens: tuple[torch.Tensor, ...]
     sources: torch.Tensor
     match: MatchOptions
+    roi: Roi | None = None
 
     @classmethod
-    def encode(cls, scorer: Scorer, images: Sequence[Image], match: MatchOptions, tell: Tell) -> ReferenceTokens:
-        """Encode n references and `match.rotations - 1` turned copies of each."""
-        upright = encode_all(scorer, images, tell)
+    def encode(
+        cls, scorer: Scorer, images: Sequence[Image], match: MatchOptions, tell: Tell, *, roi: Roi | None = None
+    ) -> ReferenceTokens:
+        """Encode n references and `match.rotations - 1` turned copies of each.
+
+        images: painted outside the region of interest, so that turning brings nothing from there into it.
+        """
+        upright = encode_all(scorer, images, tell, roi=roi)
         turns = [turn / match.rotations for turn in range(1, match.rotations)]
-        parts = [
-            upright,
-            *(encode_all(scorer, [turned(image, turn) for image in images], tell) for turn in turns),
-        ]
+        copies = [encode_all(scorer, [turned(image, turn) for image in images], tell, roi=roi) for turn in turns]
+        parts = [part.along(match.tokens) for part in (upright, *copies)]
         return cls(
             features=upright,
             tokens=tuple(
-                torch.cat([stage_tokens(part.stages[index], grid, match.neighbourhood) for part in parts])
+                kept(
+                    torch.cat([stage_tokens(part.stages[index], grid, match.neighbourhood) for part in parts]),
+                    places_inside(roi, grid, scorer.encoder.torch_device),
+                )
                 for index, grid in enumerate(upright.grids)
             ),
             sources=torch.arange(len(images)).repeat(len(parts)),
             match=match,
+            roi=roi,
         )
 
     def bank(self, header: BankHeader, *, without: int | None = None) -> ReferenceBank:
@@ -63,6 +72,7 @@ class ReferenceTokens:
             header=header,
             tokens=tuple(self._thin(stage[keep]) for stage in self.tokens),
             descriptors=tuple(descriptors(stage[keep]).float().cpu() for stage in self.tokens),
+            roi=self.roi,
         )
 
     def _thin(self, stage: torch.Tensor) -> torch.Tensor:
@@ -81,7 +91,7 @@ def leave_one_out(
     """Each reference against a bank without all its own tokens; jittered copies of the only one against it."""
     place = scorer.encoder.torch_device
     if len(images) == 1:
-        copies = encode_all(scorer, list(jittered(images[0])), tell)
+        copies = encode_all(scorer, list(jittered(images[0])), tell, roi=tokens.roi)
         return [scorer.evidence(copies, tokens.bank(header).memory(place), text)]
     left_out = []
     for index in range(len(images)):
@@ -91,10 +101,10 @@ def leave_one_out(
     return left_out
 
 
-def encode_all(scorer: Scorer, images: Sequence[Image], tell: Tell) -> Features:
-    """Features of any number of pictures, a few at a time."""
+def encode_all(scorer: Scorer, images: Sequence[Image], tell: Tell, *, roi: Roi | None = None) -> Features:
+    """Features of any number of pictures, a few at a time, painted outside the region of interest."""
     parts = []
     for start in range(0, len(images), BATCH):
-        parts.append(scorer.encode(images[start : start + BATCH]))
+        parts.append(scorer.encode([painted(image, roi) for image in images[start : start + BATCH]]))
         tell("encoding", min(start + BATCH, len(images)), len(images))
     return joined(parts)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from core.errors import EncoderError
+from core.errors import EncoderError, EnrolmentError
 
 Activation = Literal["gelu", "quickgelu"]
 MethodName = Literal["april-gan", "sdp", "sdp+", "bank"]
+TokenPath = Literal["residual", "vv"]
 Mode = Literal["paper", "streaming"]
 """How a set of pictures at hand is scored: see core.inspection."""
 
@@ -22,14 +24,34 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class MatchOptions:
     """How tokens are prepared for matching; enrolment and scoring must agree, so the bank keeps it.
 
-    neighbourhood: side of the square of tokens averaged before matching (1 = none), method.md section 3
-    item 6. budget: most tokens a stage of the bank keeps, None keeps all. rotations: evenly turned copies of
-    each reference (1 = as it is).
+    The switches of method.md section 3 that touch the tokens; as it stands here, each is off.
+
+    neighbourhood: odd side of the square of tokens averaged before matching (1 = none). budget: most tokens a
+    stage of the bank keeps, None keeps all. rotations: evenly turned copies of each reference (1 = as it is).
+    smoothing_px: sigma of the Gaussian over the distances, in pixels of the encoder's image (0 = none). tokens:
+    "residual" stream, or "vv", CLIP-AD's second path, for methods that walk it.
+
+    Raises EnrolmentError for values that mean nothing.
     """
 
     neighbourhood: int = 1
     budget: int | None = None
     rotations: int = 1
+    smoothing_px: float = 0.0
+    tokens: TokenPath = "residual"
+
+    def __post_init__(self) -> None:
+        if self.neighbourhood < 1 or self.neighbourhood % 2 == 0:
+            raise EnrolmentError(f"expected a neighbourhood of an odd number of tokens, got {self.neighbourhood}")
+        if self.rotations < 1 or (self.budget is not None and self.budget < 1):
+            raise EnrolmentError(
+                f"expected one rotation or more and a budget of one token or more, got {self.rotations} and "
+                f"{self.budget}"
+            )
+        if not (math.isfinite(self.smoothing_px) and self.smoothing_px >= 0):
+            raise EnrolmentError(f"expected a smoothing of 0 pixels or more, got {self.smoothing_px}")
+        if self.tokens not in get_args(TokenPath):
+            raise EnrolmentError(f"expected tokens of {', '.join(get_args(TokenPath))}, got {self.tokens!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +115,7 @@ PRESETS: dict[str, EncoderSpec] = {
         std=(0.5, 0.5, 0.5),
         method="bank",
         statistics=("bank.4.top1", "bank.4.pool"),
-        match=MatchOptions(budget=1024),
+        match=MatchOptions(budget=1024, smoothing_px=8.0),  # docs/notes/0004-switches.md
     ),
 }
 

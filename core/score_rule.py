@@ -30,7 +30,7 @@ Statistics = Mapping[str, torch.Tensor]
 
 
 def bank_statistics(stage: int, grids: torch.Tensor, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-    """One stage's numbers of N pictures: grids (N, h, w) distances, pooled (N,) distances of descriptors."""
+    """One stage's numbers of N pictures: distances (N, h, w) or (N, P), pooled (N,) distances of descriptors."""
     places = grids.flatten(1).float()
     return {
         f"bank.{stage}.max": places.amax(dim=1),
@@ -41,7 +41,7 @@ def bank_statistics(stage: int, grids: torch.Tensor, pooled: torch.Tensor) -> di
 
 
 def top_mean(grids: torch.Tensor) -> torch.Tensor:
-    """(N, h, w) to (N,): the mean of the largest 1 %, at least one place."""
+    """(N, h, w) or (N, P) to (N,): the mean of the largest 1 %, at least one place."""
     places = grids.flatten(1).float()
     return places.topk(max(1, round(places.shape[1] * TOP_FRACTION)), dim=1).values.mean(dim=1)
 
@@ -59,7 +59,7 @@ class ScoreRule:
     text_weight: float = TEXT_WEIGHT
 
     @classmethod
-    def fit(cls, names: Sequence[str], good: Statistics) -> ScoreRule:
+    def fit(cls, names: Sequence[str], good: Statistics, *, text_weight: float = TEXT_WEIGHT) -> ScoreRule:
         """Standardise by n >= 2 good samples."""
         values = _columns(names, good)
         centre = values.mean(axis=0)
@@ -70,6 +70,7 @@ class ScoreRule:
             statistics=tuple(names),
             centre=tuple(float(value) for value in centre),
             spread=tuple(float(value) for value in np.maximum(spread, 1e-9)),
+            text_weight=text_weight,
         )
 
     def score(self, statistics: Statistics) -> npt.NDArray[np.float64]:

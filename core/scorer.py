@@ -22,6 +22,7 @@ from core.flow import AnomalyResult
 from core.image import Image
 from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distance
+from core.region import Roi, blanked, kept, painted, places_inside, smoothed
 from core.score_rule import bank_statistics, top_mean
 from core.zero_shot import text_logit, text_score
 
@@ -44,13 +45,15 @@ class Evidence:
     """What speaks for a defect in n pictures.
 
     distances: per stage (n, h, w) bounded distances to the bank, in [0, 1]. statistics: name to (n,), see
-    core.score_rule. text_score: (n,) in [0, 1], None without text features.
+    core.score_rule. text_score: (n,) in [0, 1], None without text features. roi: outside it there is no
+    evidence, None for no such region.
     """
 
     features: Features
     distances: tuple[torch.Tensor, ...]
     statistics: dict[str, torch.Tensor]
     text_score: torch.Tensor | None
+    roi: Roi | None = None
 
 
 class Scorer:
@@ -88,8 +91,14 @@ class Scorer:
             text_features=None if bank.text_features is None else bank.text_features.to(place),
         )
 
-    def encode(self, images: Sequence[Image]) -> Features:
-        """One forward pass over N arrays (H, W, 3) uint8 RGB; sizes may differ."""
+    def encode(self, images: Sequence[Image], banks: Sequence[PreparedBank] = ()) -> Features:
+        """One forward pass over N arrays (H, W, 3) uint8 RGB; sizes may differ.
+
+        banks: one a picture, where what lies outside their regions of interest must not be seen; none where
+        pictures have no region or are `painted` already.
+        """
+        if banks:
+            images = [painted(image, bank.memory.roi) for image, bank in zip(images, banks, strict=True)]
         return (
             self.encoder.encode(images) if self.zero_shot is None else self.zero_shot.encode(self.encoder, images)
         )
@@ -110,42 +119,49 @@ class Scorer:
     def score(
         self, images: Sequence[Image], banks: Sequence[PreparedBank], *, want_map: WantMap = always
     ) -> list[AnomalyResult]:
-        """`match(encode(images), banks)`."""
-        return self.match(self.encode(images), banks, want_map=want_map)
+        """`match(encode(images, banks), banks)`."""
+        return self.match(self.encode(images, banks), banks, want_map=want_map)
 
     @torch.inference_mode()
     def evidence(self, features: Features, memory: Memory | None, text: torch.Tensor | None) -> Evidence:
         """Both branches of n encoded pictures of one product; a branch without its memory or text is left out."""
         distances, statistics = ((), {}) if memory is None else self._bank_branch(features, memory)
+        roi = None if memory is None else memory.roi
         words = None
         if self.zero_shot is not None and text is not None and features.image is not None:
             words = text_score(features.image, text)
             statistics["text.logit"] = text_logit(features.image, text)
-            statistics["text.top1"] = top_mean(_summed(self.zero_shot.grids(features, text)))
-        return Evidence(features=features, distances=distances, statistics=statistics, text_score=words)
+            summed = _summed(self.zero_shot.grids(features, text))
+            inside = places_inside(roi, (summed.shape[1], summed.shape[2]), summed.device)
+            statistics["text.top1"] = top_mean(kept(summed.flatten(1), inside))
+        return Evidence(features=features, distances=distances, statistics=statistics, text_score=words, roi=roi)
 
     def _bank_branch(
         self, features: Features, memory: Memory
     ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         distances: list[torch.Tensor] = []
         statistics: dict[str, torch.Tensor] = {}
+        features = features.along(memory.match.tokens)
         for index, (stage, grid) in enumerate(zip(self.encoder.stages, features.grids, strict=True)):
-            tokens = stage_tokens(features.stages[index], grid, memory.neighbourhood)
-            places = nearest_distance(tokens.flatten(0, 1), memory.tokens[index]).reshape(-1, *grid)
-            pooled = nearest_distance(descriptors(tokens), memory.descriptors[index])
+            inside = places_inside(memory.roi, grid, self.encoder.torch_device)
+            sigma = memory.match.smoothing_px * grid[0] / self.encoder.image_size
+            tokens = stage_tokens(features.stages[index], grid, memory.match.neighbourhood)
+            nearest = nearest_distance(tokens.flatten(0, 1), memory.tokens[index]).reshape(-1, *grid)
+            places = blanked(smoothed(nearest, sigma, inside), inside)
+            pooled = nearest_distance(descriptors(kept(tokens, inside)), memory.descriptors[index])
             distances.append(places)
-            statistics |= bank_statistics(stage, places, pooled)
+            statistics |= bank_statistics(stage, kept(places.flatten(1), inside), pooled)
         return tuple(distances), statistics
 
     @torch.inference_mode()
     def maps(self, evidence: Evidence, text: torch.Tensor | None, rows: Sequence[int]) -> torch.Tensor:
-        """(len(rows), S, S): the sum over stages and branches, as the method's paper finishes it."""
+        """(len(rows), S, S): the sum over stages and branches, as the method's paper finishes it; 0 outside."""
         size = self.encoder.image_size
-        summed = sum_of_stages([stage[list(rows)] for stage in evidence.distances], size)
-        if self.zero_shot is None or text is None:
-            return summed
-        stages = self.zero_shot.stage_maps(evidence.features.rows(rows), text, size)
-        return summed + self.zero_shot.finish(torch.stack(stages).sum(dim=0))
+        total = sum_of_stages([stage[list(rows)] for stage in evidence.distances], size)
+        if self.zero_shot is not None and text is not None:
+            stages = self.zero_shot.stage_maps(evidence.features.rows(rows), text, size)
+            total = total + self.zero_shot.finish(torch.stack(stages).sum(dim=0))
+        return blanked(total, places_inside(evidence.roi, (size, size), total.device))
 
     def _match_one(
         self, features: Features, places: Sequence[int], prepared: PreparedBank, want_map: WantMap

@@ -110,12 +110,13 @@ class BatchScoring:
             return Failure(reason=UninspectedReason.MODEL_ERROR, detail=_short(error))
 
     def _attempt(self, jobs: Sequence[Job], tally: Tally) -> list[Outcome]:
+        banks = [bank.prepared for _, bank in jobs]
         with self._timed("encode", tally):
-            features = self._scorer.encode([frame.image for frame, _ in jobs])
+            features = self._scorer.encode([frame.image for frame, _ in jobs], banks)
         with self._timed("match", tally):
             results = self._scorer.match(
                 features,
-                [bank.prepared for _, bank in jobs],
+                banks,
                 want_map=lambda index, score: decide(score, jobs[index][1].thresholds) in self._keep,
             )
         return [_checked(result) for _, result in zip(jobs, results, strict=True)]

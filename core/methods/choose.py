@@ -12,6 +12,8 @@ from core.zero_shot import ZeroShot
 
 METHODS = ("bank", "april-gan", "sdp", "sdp+")
 TAKE_ADAPTER = ("april-gan", "sdp+")
+WALK_BOTH_PATHS = ("sdp", "sdp+")
+"""Methods whose features have the V-V path's tokens."""
 
 
 def zero_shot_branch(method: str, encoder: Encoder, adapter: Adapter | None) -> ZeroShot | None:

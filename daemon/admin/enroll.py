@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import core
-from daemon.admin import options
+from daemon.admin import options, switches
 from daemon.admin.output import progress, remark, show_one
 from daemon.admin.running import announce
 from daemon.admin.samples import read_references
@@ -33,6 +33,13 @@ def enroll(
         Path | None, typer.Option("--calibrate", metavar="DIR", help="Good parts outside the bank.")
     ] = None,
     max_false_rejects: options.FalseRejects = None,
+    rotations: switches.Rotations = None,
+    budget: switches.Budget = None,
+    neighbourhood: switches.Neighbourhood = None,
+    smoothing: switches.Smoothing = None,
+    tokens: switches.Tokens = None,
+    text_weight: switches.TextWeight = None,
+    roi: switches.Roi = None,
     why: options.Why = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but store and publish.")] = False,
     wait: options.Wait = 0.0,
@@ -52,10 +59,19 @@ def enroll(
     grey = session.sees_grey(line)
     samples = read_references(images, grey=grey)
     calibration = read_references([calibrate], grey=grey) if calibrate else []
+    mask = None if roi is None else switches.read_mask(roi)
     name = product or (current.product if current else configured.product) or f"line-{line}"
     with progress() as advance:
         scorer = session.scorer()
         remark_on_object_name(scorer, words)
+        match = switches.match_options(
+            scorer.encoder.spec.match,
+            rotations=rotations,
+            budget=budget,
+            neighbourhood=neighbourhood,
+            smoothing=smoothing,
+            tokens=tokens,
+        )
         enrolment = core.enrol(
             scorer,
             samples,
@@ -65,6 +81,9 @@ def enroll(
             shots=shots,
             calibration=calibration,
             max_false_rejects=max_false_rejects,
+            match=match,
+            text_weight=text_weight,
+            roi=mask,
             progress=advance,
         )
     published = None

@@ -116,6 +116,7 @@ def score(
             text=held_against.text,
             memory=held_against.memory,
             rule=held_against.rule,
+            keep_stages=save_maps is not None,
             progress=advance,
         )
     if save_maps:

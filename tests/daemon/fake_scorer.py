@@ -38,7 +38,7 @@ class FakeScorer:
     def prepare(self, bank: Any) -> Any:
         return SimpleNamespace(bank=bank, size_bytes=8)
 
-    def encode(self, images: Sequence[Image]) -> np.ndarray:
+    def encode(self, images: Sequence[Image], banks: Sequence[Any] = ()) -> np.ndarray:
         self.batches.append(len(images))
         if len(images) > self.fits:
             raise MemoryError(f"no room for {len(images)}")

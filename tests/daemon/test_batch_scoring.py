@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import core
 from core.decide import Decision
 from daemon.answers import BatchFacts, answer
 from daemon.batch_scoring import REGROW_AFTER, AcceleratorLost, BatchScoring, Failure, Tally
@@ -13,6 +16,7 @@ from daemon.flow import UninspectedReason
 from daemon.quarantine import Quarantine
 from daemon.work import QueuedFrame
 from tests.daemon.fake_scorer import NAN, POISON, FakeScorer, frame, line_bank
+from tests.pictures import samples, weave
 
 FACTS = BatchFacts(model_id="fake", adapter_sha256=None, size=8, start_ns=2**62, infer_ms=1.0)
 
@@ -124,3 +128,25 @@ def test_the_quarantine_keeps_the_newest_frames_and_their_bytes(tmp_path):
     assert len(kept) == 3
     assert {np.frombuffer(path.read_bytes(), np.uint8)[0] for path in kept} == {2, 3, 4}
     assert all(path.with_suffix(".json").is_file() for path in kept)
+
+
+def test_a_lines_region_of_interest_hides_the_rest_from_its_frames_alone(tiny_scorer):
+    left = np.zeros((48, 64), dtype=bool)
+    left[:, :32] = True
+    with_region, without = (
+        replace(
+            line_bank(), prepared=tiny_scorer.prepare(core.enrol(tiny_scorer, samples(4), product="p", **o).bank)
+        )
+        for o in ({"roi": left}, {})
+    )
+    clean = weave(9)
+    dirty = np.where(left[..., None], clean, np.uint8(0))
+    batch = [
+        (replace(frame(f"k{place}"), image=image), bank)
+        for place, (image, bank) in enumerate(
+            [(clean, with_region), (dirty, with_region), (clean, without), (dirty, without)]
+        )
+    ]
+    scores = [outcome.score for outcome in scoring(tiny_scorer).score(batch, Tally())]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-5)
+    assert scores[3] > scores[2] + 1
