@@ -17,7 +17,7 @@ import zmq
 
 import core
 from core.errors import CoreError
-from daemon import children, logs
+from daemon import allocator, children, logs
 from daemon.bank_cache import BankCache
 from daemon.banks import BankKeeper
 from daemon.batch_queue import BatchQueue
@@ -195,6 +195,7 @@ def main() -> int:
         logging.getLogger(__name__).error("%s", error)
         return ExitCode.USAGE
     children.die_with_parent(config.parent_pid)
+    allocator.keep_freed_memory()
     logs.configure(format=config.log_format, level=config.log_level)
     threading.excepthook = _end_with_the_thread
     sys.setswitchinterval(GIL_SWITCH_S)
