@@ -94,18 +94,22 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
     )
 
 
+# Checks of tensors are in NumPy: banks are read by a thread of their own, and a torch operation there would start
+# a second pool of OpenMP threads, which makes every small operation of the scorer slower (docs/notes/0006).
+
+
 def _roi(tensor: torch.Tensor | None, size: int) -> Roi | None:
     if tensor is None:
         return None
-    if tensor.shape != (size, size) or tensor.dtype != torch.uint8 or not bool(tensor.any()):
-        came = f"{tuple(tensor.shape)} {tensor.dtype}"
-        raise BankError(f"expected a region of ({size}, {size}) uint8 that is not empty, got {came}")
-    return tensor.numpy()
+    roi = tensor.numpy()
+    if roi.shape != (size, size) or roi.dtype != np.uint8 or not roi.any():
+        raise BankError(
+            f"expected a region of ({size}, {size}) uint8 that is not empty, got {roi.shape} {roi.dtype}"
+        )
+    return roi
 
 
 def _all_finite(stage: torch.Tensor) -> bool:
-    # In NumPy: banks are read by a thread of their own, and a torch operation there would start a second pool of
-    # OpenMP threads, which makes the scorer's pool stop spinning and every small operation slower.
     return bool(np.isfinite(stage.numpy()).all())
 
 
