@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from core.image import ImageHeader, decode_image, image_from_raw, read_header
     from core.inspection import Inspection, inspect, paper_memory
     from core.presets import MatchOptions
-    from core.scorer import Scorer
+    from core.scorer import Scorer, load_scorer
     from core.text import TextEncoder, load_text_encoder
 
 _HOMES = {
@@ -79,6 +79,7 @@ _HOMES = {
     "inspect": "inspection",
     "load_adapter": "adapter",
     "load_encoder": "encoder",
+    "load_scorer": "scorer",
     "load_text_encoder": "text",
     "paper_memory": "inspection",
     "read_header": "image",
@@ -122,6 +123,7 @@ __all__ = [
     "inspect",
     "load_adapter",
     "load_encoder",
+    "load_scorer",
     "load_text_encoder",
     "paper_memory",
     "read_header",

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.adapter import Adapter
+from core.adapter import Adapter, load_adapter
 from core.anomaly_map import sum_of_stages
 from core.bank import Memory, PreparedBank, ReferenceBank, check_belongs, descriptors, stage_tokens, to_numpy
-from core.encoder import Encoder, Features
+from core.encoder import Encoder, Features, Precision, load_encoder
 from core.errors import MismatchError
 from core.flow import AnomalyResult
 from core.image import Image
 from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distance
+from core.presets import Activation
 from core.region import Roi, blanked, kept, painted, places_inside, smoothed
 from core.score_rule import bank_statistics, top_mean
 from core.zero_shot import text_logit, text_score
@@ -179,6 +181,37 @@ class Scorer:
             AnomalyResult(score=float(score), text_score=words[row], map=maps.get(row))
             for row, score in enumerate(scores)
         ]
+
+
+def load_scorer(
+    preset: str,
+    *,
+    weights: Path | str | None = None,
+    adapter: Path | str | None = None,
+    method: str | None = None,
+    activation: Activation | None = None,
+    stages: tuple[int, ...] | None = None,
+    image_size: int | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> Scorer:
+    """An encoder, its linear layers where a file is named, and the method: enrolment and worker build the same.
+
+    Raises what `load_encoder`, `load_adapter` and `Scorer` raise.
+    """
+    encoder = load_encoder(
+        preset,
+        weights=weights,
+        activation=activation,
+        stages=stages,
+        image_size=image_size,
+        device=device,
+        precision=precision,
+    )
+    layers = None
+    if adapter is not None:
+        layers = load_adapter(Path(adapter), activation=activation, stages=encoder.stages)
+    return Scorer(encoder, method=method, adapter=layers)
 
 
 def _summed(grids: Sequence[torch.Tensor]) -> torch.Tensor:

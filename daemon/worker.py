@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -100,20 +99,20 @@ class Worker:
 
     def _load(self) -> core.Scorer:
         config = self._config
-        encoder = core.load_encoder(
+        scorer = core.load_scorer(
             config.preset,
             weights=config.weights,
+            adapter=config.adapter,
+            method=config.method,
             activation=config.activation,
             stages=config.stages,
             image_size=config.image_size,
             device=config.device,
             precision=config.precision,
         )
+        encoder = scorer.encoder
         self._board.loaded(device=encoder.device, precision=encoder.precision, model_id=encoder.id)
-        adapter = None
-        if config.adapter is not None:
-            adapter = core.load_adapter(Path(config.adapter), activation=config.activation, stages=encoder.stages)
-        return core.Scorer(encoder, method=config.method, adapter=adapter)
+        return scorer
 
     def _warm(self, scorer: core.Scorer) -> WarmUp:
         warmed = warm_up(

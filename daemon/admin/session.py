@@ -109,19 +109,17 @@ def build_scorer(model: ModelSettings) -> core.Scorer:
 
     Raises WeightsError, EncoderError, DeviceError, or MismatchError for layers of another encoder.
     """
-    encoder = core.load_encoder(
+    return core.load_scorer(
         model.preset,
         weights=model.weights,
+        adapter=model.adapter,
+        method=model.method,
         activation=model.activation,
         stages=model.stages,
         image_size=model.image_size,
         device=model.device,
         precision=model.precision,
     )
-    adapter = None
-    if model.adapter is not None:
-        adapter = core.load_adapter(model.adapter, activation=model.activation, stages=encoder.stages)
-    return core.Scorer(encoder, method=model.method, adapter=adapter)
 
 
 def build_embed(model: ModelSettings, scorer: core.Scorer) -> Embed | None:
