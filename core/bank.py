@@ -147,7 +147,7 @@ def check_belongs(header: BankHeader, encoder: Encoder, *, method: str, adapter_
     pairs: dict[str, tuple[Any, Any]] = {
         "encoder": (header.encoder_id, encoder.id),
         "activation": (header.activation, encoder.spec.activation),
-        "stages": (list(header.stages), list(encoder.stages)),
+        "stages": (list(header.stages), list(encoder.matched)),
         "image size": (header.image_size, encoder.image_size),
         "method": (header.method, method),
         "adapter": (header.adapter_sha256, adapter_sha256),

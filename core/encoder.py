@@ -6,10 +6,8 @@ the residual stream after the block, without the final norm and projection and w
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +16,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from core.digests import joint_digest, tensor_digests
 from core.errors import DeviceError, EncoderError
 from core.image import Image
 from core.preprocess import to_input
-from core.presets import Activation, EncoderSpec, TokenPath, resolve_spec
+from core.presets import Activation, EncoderSpec, TokenPath, resolve_spec, without_words
 from core.towers import build_tower, has_text_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
@@ -65,6 +64,14 @@ class Features:
         """The same with the tokens of a path as its stages; "vv" is CLIP-AD's second, without its class token."""
         return self if path == "residual" else replace(self, stages=tuple(stage[:, 1:] for stage in self.surgery))
 
+    def of_stages(self, places: Sequence[int]) -> Features:
+        """The same with some of the stages, by their places in `stages`."""
+        return replace(
+            self,
+            stages=tuple(self.stages[place] for place in places),
+            grids=tuple(self.grids[place] for place in places),
+        )
+
 
 def joined(parts: Sequence[Features]) -> Features:
     """Features of several batches of one encoder as those of one batch."""
@@ -94,9 +101,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.has_image_embedding = has_text_tower(spec)
-        tensors = _tensor_digests(tower)
-        self.weights_sha256 = _digest(tensors)
-        self._tower_sha256 = _digest({name: tensors[name] for name in tensors if name not in RESIZED})
+        tensors = tensor_digests(tower.state_dict())
+        self.weights_sha256 = joint_digest(tensors)
+        self._tower_sha256 = joint_digest({name: tensors[name] for name in tensors if name not in RESIZED})
         self.torch_device = device
         self.dtype = dtype
         layout = torch.channels_last if is_timm(spec) else torch.preserve_format
@@ -136,6 +143,11 @@ class Encoder(nn.Module):
         return self.spec.stages
 
     @property
+    def matched(self) -> tuple[int, ...]:
+        """1-based stages whose tokens banks hold, all of `stages` or some."""
+        return self.spec.matched or self.spec.stages
+
+    @property
     def stage_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Per stage (h, w, C). Raises EncoderError for a stage it lacks."""
         return self._shapes[0]
@@ -153,6 +165,10 @@ class Encoder(nn.Module):
             (*grid, int(stage.shape[2])) for grid, stage in zip(features.grids, features.stages, strict=True)
         )
         return stages, None if features.image is None else int(features.image.shape[1])
+
+    def matched_tokens(self, features: Features, path: TokenPath) -> Features:
+        """What banks hold of features: the matched stages' tokens along a path."""
+        return features.along(path).of_stages([self.stages.index(stage) for stage in self.matched])
 
     def encode(self, images: Sequence[Image]) -> Features:
         """Encode N arrays (H, W, 3) uint8 RGB. See Features for what comes back; tokens stay on the device."""
@@ -200,18 +216,24 @@ def load_encoder(
     image_size: int | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    words: bool | None = None,
 ) -> Encoder:
     """Build a frozen encoder with its pretrained weights; never a random one.
 
     preset: "lite", "april-gan", "sdp", or the path of an open_clip model config (JSON).
-    weights: a local state dict (`.safetensors`, or `.pt` read with weights_only). None: the package's own file
-    for "lite", open_clip's download for the other presets.
+    weights: a local state dict (`.safetensors`, or `.pt` read with weights_only). None: the packaged files for
+    "lite", open_clip's download for the other presets.
     device: "auto" takes a GPU when there is one and says so; "cuda" without one is an error.
     precision: "auto" is bfloat16 on a GPU, float32 on a CPU.
+    words: False leaves out what banks alone do not take, where that saves work: for "lite" the last stage and
+    the image embedding. None: as the preset's own method needs it.
 
     Raises EncoderError, WeightsError or DeviceError, each saying what was expected and what came.
     """
     spec = resolve_spec(preset, activation=activation, stages=stages, image_size=image_size)
+    if words is None:
+        words = spec.method != "bank" or spec.packaged is None
+    spec = spec if words else without_words(spec)
     place = choose_device(device)
     dtype = _choose_dtype(precision, place)
     tower = build_tower(spec, Path(weights) if weights is not None else None)
@@ -245,16 +267,3 @@ def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-
-
-def _tensor_digests(tower: nn.Module) -> dict[str, str]:
-    """Name to what tells a tensor from others: shape, dtype, sha256."""
-    digests = {}
-    for name, tensor in tower.state_dict().items():
-        content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
-        digests[name] = f"{list(tensor.shape)} {tensor.dtype} {hashlib.sha256(content.data).hexdigest()}"
-    return digests
-
-
-def _digest(tensors: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(tensors, sort_keys=True).encode()).hexdigest()

@@ -186,7 +186,7 @@ def _header(
 ) -> BankHeader:
     """All that is known before the references have been scored; rule, calibration and scale follow."""
     encoder = scorer.encoder
-    names = encoder.spec.statistics or default_statistics(encoder.stages, worded=scorer.zero_shot is not None)
+    names = encoder.spec.statistics or default_statistics(encoder.matched, worded=scorer.zero_shot is not None)
     height, width = references[0].image.shape[:2]
     return BankHeader(
         product=product,
@@ -194,7 +194,7 @@ def _header(
         method=scorer.method,
         encoder_id=encoder.id,
         activation=encoder.spec.activation,
-        stages=encoder.stages,
+        stages=encoder.matched,
         image_size=encoder.image_size,
         adapter_sha256=scorer.adapter_sha256,
         device=encoder.device,

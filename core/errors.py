@@ -33,6 +33,14 @@ class MismatchError(CoreError):
     """Two artefacts that do not belong together: a bank or adapter made for another encoder."""
 
 
+class DatasetError(CoreError):
+    """A data set that cannot be trained or evaluated on; the message names the file."""
+
+
+class TrainingError(CoreError):
+    """A training that cannot begin as asked, cannot go on where it stopped, or left the finite numbers."""
+
+
 class EnrolmentError(CoreError):
     """Good samples that cannot be enrolled; `sample` names the guilty one where one is."""
 

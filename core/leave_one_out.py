@@ -50,7 +50,7 @@ class ReferenceTokens:
         upright = encode_all(scorer, images, tell, roi=roi)
         turns = [turn / match.rotations for turn in range(1, match.rotations)]
         copies = [encode_all(scorer, [turned(image, turn) for image in images], tell, roi=roi) for turn in turns]
-        parts = [part.along(match.tokens) for part in (upright, *copies)]
+        parts = [scorer.encoder.matched_tokens(part, match.tokens) for part in (upright, *copies)]
         return cls(
             features=upright,
             tokens=tuple(
@@ -58,7 +58,7 @@ class ReferenceTokens:
                     torch.cat([stage_tokens(part.stages[index], grid, match.neighbourhood) for part in parts]),
                     places_inside(roi, grid, scorer.encoder.torch_device),
                 )
-                for index, grid in enumerate(upright.grids)
+                for index, grid in enumerate(parts[0].grids)
             ),
             sources=torch.arange(len(images)).repeat(len(parts)),
             match=match,

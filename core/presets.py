@@ -61,9 +61,11 @@ class EncoderSpec:
     name: for people and the encoder id. model: an open_clip model name, or its config as a dict.
     pretrained: open_clip's tag for its own download, None where weights are always a local file.
     image_size: pixels a side, every picture is squashed to it. stages: 1-based blocks (ViT) or feature levels
-    (CNN) whose tokens are matched. statistics: of the streaming score, as "bank.4.top1"
+    (CNN) whose tokens are kept, a linear layer each. matched: those of them that banks hold, None for all.
+    statistics: of the streaming score, as "bank.4.top1"
     (core.score_rule; None: the largest of every stage and the whole-picture one of the last). match: how enrolment
     prepares tokens unless told otherwise. activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
+    packaged: folder of core/assets with text tower and linear layers that come with the product (core.packaged).
     """
 
     name: str
@@ -77,6 +79,8 @@ class EncoderSpec:
     method: MethodName
     statistics: tuple[str, ...] | None = None
     match: MatchOptions = MatchOptions()
+    matched: tuple[int, ...] | None = None
+    packaged: str | None = None
 
 
 PRESETS: dict[str, EncoderSpec] = {
@@ -105,11 +109,22 @@ PRESETS: dict[str, EncoderSpec] = {
     ),
     "lite": EncoderSpec(
         name="lite",
-        model={"timm_model_name": "tf_efficientnet_lite0"},
+        model={
+            "embed_dim": 64,
+            "vision_cfg": {
+                "image_size": 384,
+                "timm_model_name": "tf_efficientnet_lite0",
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+            },
+            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
+        },
         pretrained=None,
         # Chosen by measurement: docs/notes/0003-streaming-score.md
         image_size=384,
-        stages=(4,),
+        stages=(3, 4, 5),
+        matched=(4,),
+        packaged="lite",
         activation="gelu",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
@@ -139,11 +154,29 @@ def resolve_spec(
         spec,
         activation=activation or spec.activation,
         stages=tuple(stages) if stages is not None else spec.stages,
+        matched=None if stages is not None else spec.matched,
         image_size=image_size or spec.image_size,
     )
     if not spec.stages or list(spec.stages) != sorted(set(spec.stages)) or spec.stages[0] < 1:
         raise EncoderError(f"stages must be 1-based, ascending and distinct, got {list(spec.stages)}")
     return spec
+
+
+def without_words(spec: EncoderSpec) -> EncoderSpec:
+    """The image tower alone, stopped after the last stage that banks hold; only where words are packaged apart.
+
+    Other towers are one file with their words and stay as they are.
+    """
+    if spec.packaged is None or isinstance(spec.model, str):
+        return spec
+    return replace(
+        spec,
+        model={"timm_model_name": spec.model["vision_cfg"]["timm_model_name"]},
+        stages=spec.matched or spec.stages,
+        matched=None,
+        packaged=None,
+        method="bank",
+    )
 
 
 def _spec_from_file(preset: str) -> EncoderSpec:

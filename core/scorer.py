@@ -23,6 +23,7 @@ from core.flow import AnomalyResult
 from core.image import Image
 from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distance
+from core.packaged import packaged_layers
 from core.presets import Activation
 from core.region import Roi, blanked, kept, painted, places_inside, smoothed
 from core.score_rule import bank_statistics, top_mean
@@ -62,7 +63,8 @@ class Scorer:
     """Scores pictures with one encoder. Holds no state between calls: a score depends on its picture and bank.
 
     method: "bank" matches reference banks alone; "april-gan", "sdp" and "sdp+" add their text branch to
-    the bank's. None takes the preset's own. adapter: linear layers, for april-gan and sdp+.
+    the bank's. None takes the preset's own. adapter: linear layers, for april-gan and sdp+; None takes those
+    that come with the preset ("lite").
 
     Raises EncoderError for a method that this encoder or the lack of an adapter rules out, MismatchError for
     an adapter of another encoder.
@@ -71,6 +73,8 @@ class Scorer:
     def __init__(self, encoder: Encoder, *, method: str | None = None, adapter: Adapter | None = None) -> None:
         self.encoder = encoder
         self.method = method or encoder.spec.method
+        if adapter is None and self.method == "april-gan" and encoder.spec.packaged is not None:
+            adapter = load_adapter(packaged_layers(encoder.spec.packaged))
         self.zero_shot = zero_shot_branch(self.method, encoder, adapter)
         self.adapter_sha256 = adapter.sha256 if adapter is not None else None
 
@@ -143,8 +147,8 @@ class Scorer:
     ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         distances: list[torch.Tensor] = []
         statistics: dict[str, torch.Tensor] = {}
-        features = features.along(memory.match.tokens)
-        for index, (stage, grid) in enumerate(zip(self.encoder.stages, features.grids, strict=True)):
+        features = self.encoder.matched_tokens(features, memory.match.tokens)
+        for index, (stage, grid) in enumerate(zip(self.encoder.matched, features.grids, strict=True)):
             inside = places_inside(memory.roi, grid, self.encoder.torch_device)
             sigma = memory.match.smoothing_px * grid[0] / self.encoder.image_size
             tokens = stage_tokens(features.stages[index], grid, memory.match.neighbourhood)
@@ -207,6 +211,7 @@ def load_scorer(
         image_size=image_size,
         device=device,
         precision=precision,
+        words=None if method is None else method != "bank",
     )
     layers = None
     if adapter is not None:

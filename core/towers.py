@@ -7,23 +7,32 @@ warning, so towers are built and loaded here in two steps that cannot be confuse
 from __future__ import annotations
 
 import copy
+import json
 import math
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
+from core.digests import joint_digest, tensor_digests
 from core.errors import EncoderError, WeightsError
+from core.packaged import packaged_words
 from core.presets import EncoderSpec
 from core.tensor_file import first_line, reading
+
+TRUNK = "visual.trunk."
+WORDS_METADATA = "aprilgan_words"
 
 
 def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     """The image tower of a spec with its weights, on the CPU in float32.
 
-    weights: a local state dict; None takes the package's file for "lite", open_clip's download otherwise.
+    weights: a local state dict; None takes the packaged files for "lite", open_clip's download otherwise.
 
     Raises EncoderError or WeightsError.
     """
@@ -34,7 +43,7 @@ def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
 
 
 def has_text_tower(spec: EncoderSpec) -> bool:
-    """Whether the spec is a whole CLIP; "lite" is an image tower alone."""
+    """Whether the spec is a whole CLIP; "lite" without its words is an image tower alone."""
     return isinstance(spec.model, str) or "text_cfg" in spec.model
 
 
@@ -74,16 +83,48 @@ def build_clip(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     """
     import open_clip
 
+    model = _unloaded_clip(spec)
+    if spec.packaged is not None:
+        path = weights if weights is not None else packaged_words(spec.packaged)
+        _load_weights(lambda: _load_words(model, path), path, spec)
+    else:
+        path = weights if weights is not None else _download(spec)
+        load = partial(open_clip.load_checkpoint, model, str(path), strict=True, weights_only=True)
+        _load_weights(load, path, spec)
+    _check_finite(model, spec.name)
+    return model
+
+
+def build_words(spec: EncoderSpec) -> nn.Module:
+    """The CLIP of a packaged spec before its words are trained: the pretrained trunk, all else random.
+
+    Raises EncoderError where the spec's words are not packaged apart from its image tower.
+    """
+    if spec.packaged is None:
+        raise EncoderError(f"{spec.name} comes with its words; only lite's are trained apart from the image tower")
+    model, path = _unloaded_clip(spec), _packaged_lite_weights()
+    _load_weights(lambda: _load_by_position(_trunk(model), path), path, spec)
+    return model
+
+
+def vocabulary() -> tuple[str, ...]:
+    """The tokenizer's whole words of three letters and more, sorted."""
+    import open_clip
+
+    words = (re.fullmatch(r"([a-z]{3,})</w>", entry) for entry in open_clip.SimpleTokenizer().encoder)
+    return tuple(sorted(word[1] for word in words if word))
+
+
+def _unloaded_clip(spec: EncoderSpec) -> nn.Module:
+    import open_clip
+
     config = _clip_config(spec)
-    path = weights if weights is not None else _download(spec)
     custom_text = config.pop("custom_text", False) or "hf_model_name" in config.get("text_cfg", {})
     architecture = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
     try:
         model: nn.Module = architecture(**config)
     except (TypeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
         raise EncoderError(f"{spec.name}: open_clip cannot build this config: {error}") from error
-    _load_weights(lambda: open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True), path, spec)
-    _check_finite(model, spec.name)
     return model
 
 
@@ -119,6 +160,37 @@ def _check_patches(vision: dict[str, Any], spec: EncoderSpec) -> None:
     layers = vision.get("layers")
     if isinstance(layers, int) and spec.stages[-1] > layers:
         raise EncoderError(f"{spec.name} has stages 1 to {layers}, asked for {list(spec.stages)}")
+
+
+def _load_words(model: nn.Module, path: Path) -> None:
+    """A state dict that may leave the trunk out; then the package's must be the one it was trained on."""
+    from open_clip.factory import load_state_dict
+
+    loaded = load_state_dict(str(path), weights_only=True)
+    state = {name: tensor.float() for name, tensor in loaded.items()}
+    if not any(name.startswith(TRUNK) for name in state):
+        _load_by_position(_trunk(model), _packaged_lite_weights())
+        trained_on, ours = words_header(path).get("trunk"), trunk_sha256(model)
+        if trained_on != ours:
+            raise RuntimeError(f"these words were trained on the trunk {trained_on}, the package's is {ours}")
+        state |= {name: tensor for name, tensor in model.state_dict().items() if name.startswith(TRUNK)}
+    model.load_state_dict(state, strict=True)
+
+
+def words_header(path: Path) -> dict[str, Any]:
+    """What a words file says of itself: config, trunk, training; nothing where it says nothing."""
+    with safe_open(path, framework="pt") as file:
+        return dict(json.loads((file.metadata() or {}).get(WORDS_METADATA, "{}")))
+
+
+def trunk_sha256(model: nn.Module) -> str:
+    """Names the image trunk of a CLIP: what its words were trained on."""
+    return joint_digest(tensor_digests(_trunk(model).state_dict()))
+
+
+def _trunk(model: nn.Module) -> nn.Module:
+    trunk: nn.Module = model.visual.trunk  # type: ignore[union-attr, assignment]
+    return trunk
 
 
 def _build_lite(spec: EncoderSpec, weights: Path | None) -> nn.Module:
