@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check bench mutants clean
+.PHONY: setup demo test check bench bench-gpu mutants soak clean
 
 setup: $(STAMP)
 
@@ -27,8 +27,14 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+bench-gpu: setup
+	$(BIN)/python -m benchmarks gpu
+
 clean:
 	rm -rf var
 
 mutants: setup
 	$(BIN)/python -m tests.mutants
+
+soak: setup
+	$(BIN)/python -m tests.soak $(PARTS)

@@ -6,20 +6,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
-ALL = ("accuracy", "daemon_speed")
+from benchmarks.result import save
+
+ALL = ("accuracy", "daemon_speed", "precision", "match_speed", "vit_l_plain_form")
+SAVED = Path(__file__).parent / "results"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run some or all of them."""
+    """Run some or all of them. What a machine cannot measure misses no target."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ALL)} (default: all)")
-    names = parser.parse_args(argv).names or ALL
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(ALL)}, gpu (default: all)")
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep the results in benchmarks/{SAVED.name}/NAME.json"
+    )
+    options = parser.parse_args(argv)
     missed = 0
-    for name in names:
+    for name in options.names or ALL:
+        results = []
         for result in import_module(f"benchmarks.{name}").results():
             print(result.line(), flush=True)
-            missed += not result.ok
+            results.append(result)
+        if options.save and any(result.value is not None for result in results):
+            save(name, results, SAVED)
+        missed += sum(result.ok is False for result in results)
     return 1 if missed else 0
 
 

@@ -5,33 +5,46 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+NO_GPU = "no GPU used"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """name, value and target as contract.md has them; `at_most` turns the comparison round."""
+    """name, value and target as contract.md has them; `at_most` turns the comparison round.
+
+    value: None where this machine cannot measure it; `detail` then says why. gpu: its name, where one was used.
+    """
 
     name: str
-    value: float
+    value: float | None
     target: float | None
     at_most: bool = False
-    detail: dict[str, Any]
+    gpu: str = NO_GPU
+    detail: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def ok(self) -> bool:
-        """Whether the target is met; without one there is nothing to miss."""
+    def ok(self) -> bool | None:
+        """Whether the target is met; without one there is nothing to miss. None: not measured."""
+        if self.value is None:
+            return None
         if self.target is None:
             return True
         return self.value <= self.target if self.at_most else self.value >= self.target
 
+    def fields(self) -> dict[str, Any]:
+        """What the JSON line says."""
+        value = None if self.value is None else round(self.value, 4)
+        said = {"name": self.name, "value": value, "target": self.target, "ok": self.ok}
+        return {**said, "machine": f"{machine()}, {self.gpu}", "at": _today(), **self.detail}
+
     def line(self) -> str:
         """The JSON line."""
-        fields = {"name": self.name, "value": round(self.value, 4), "target": self.target, "ok": self.ok}
-        return json.dumps({**fields, "machine": machine(), "at": _today(), **self.detail})
+        return json.dumps(self.fields())
 
 
 def machine() -> str:
@@ -41,7 +54,15 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    return f"{model}, {os.cpu_count()} cores, no GPU used"
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def save(name: str, results: list[Result], folder: Path) -> Path:
+    """Write a benchmark's results, with machine and date, to `folder/name.json`; an earlier file gives way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps([result.fields() for result in results], indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def _today() -> str:

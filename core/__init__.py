@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         EncoderError,
         EnrolmentError,
         ImageError,
+        MetricsError,
         MismatchError,
         WeightsError,
     )
@@ -64,6 +65,7 @@ _HOMES = {
     "ImageHeader": "image",
     "Inspection": "inspection",
     "MatchOptions": "presets",
+    "MetricsError": "errors",
     "MismatchError": "errors",
     "PreparedBank": "bank",
     "ReferenceBank": "bank",
@@ -109,6 +111,7 @@ __all__ = [
     "ImageHeader",
     "Inspection",
     "MatchOptions",
+    "MetricsError",
     "MismatchError",
     "PreparedBank",
     "ReferenceBank",

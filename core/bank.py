@@ -15,6 +15,7 @@ from core.decide import Thresholds
 from core.encoder import Encoder
 from core.errors import MismatchError
 from core.image import Image
+from core.neighbours import matched_dtype
 from core.presets import MatchOptions
 from core.region import Roi
 from core.score_rule import ScoreRule
@@ -98,7 +99,9 @@ class ReferenceBank:
         Rounding moved their lengths, the larger part of its error; they are made unit again.
         """
         return Memory(
-            tokens=tuple(normalize(stage.float().to(device), dim=-1) for stage in self.tokens),
+            tokens=tuple(
+                normalize(stage.float().to(device), dim=-1).to(matched_dtype(device)) for stage in self.tokens
+            ),
             descriptors=tuple(normalize(stage.to(device).double(), dim=-1) for stage in self.descriptors),
             match=self.header.match,
             roi=self.roi,
@@ -113,8 +116,8 @@ class ReferenceBank:
 class Memory:
     """What pictures are matched with, on the device, unit length.
 
-    tokens: per stage (M_s, C_s) float32. descriptors: per stage (R, C_s) float64. match: how they were prepared,
-    and pictures have to be. roi: the region that is inspected, on the CPU; None for all.
+    tokens: per stage (M_s, C_s) of core.neighbours.matched_dtype. descriptors: per stage (R, C_s) float64. match:
+    how they were prepared, and pictures have to be. roi: the region that is inspected, on the CPU; None for all.
     """
 
     tokens: tuple[torch.Tensor, ...]

@@ -58,7 +58,15 @@ def bank_from_bytes(data: bytes, *, sha256: str | None = None) -> ReferenceBank:
     try:
         tensors = load_tensors(data)
         return _assemble(read_header_json(data), tensors)
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, CoreError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        CoreError,
+    ) as error:
         raise BankError(f"not a readable bank ({len(data)} bytes): {error!r}") from error
 
 
@@ -79,7 +87,8 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
     if schema != SCHEMA_VERSION:
         raise BankError(f"expected bank schema {SCHEMA_VERSION}, got {schema}")
     header = _header(fields)
-    tokens = tuple(tensors[f"stage.{index}"] for index in range(len(header.stages)))
+    stages = range(len(header.match.bank_stages(header.stages)))
+    tokens = tuple(tensors[f"stage.{index}"] for index in stages)
     for stage in tokens:
         if stage.ndim != 2 or stage.dtype != torch.float16 or not len(stage) or not _all_finite(stage):
             raise BankError(f"expected finite (M, C) float16 tokens, got {tuple(stage.shape)} {stage.dtype}")
@@ -87,7 +96,7 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
     return ReferenceBank(
         header=header,
         tokens=tokens,
-        descriptors=tuple(tensors[f"descriptors.{index}"] for index in range(len(header.stages))),
+        descriptors=tuple(tensors[f"descriptors.{index}"] for index in stages),
         text_features=tensors.get("text_features"),
         golden=None if golden is None else golden.numpy(),
         roi=_roi(tensors.get("roi"), header.image_size),

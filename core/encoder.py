@@ -6,6 +6,7 @@ the residual stream after the block, without the final norm and projection and w
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +17,15 @@ from typing import Literal
 import torch
 from torch import nn
 
+from core.device import choose_device
 from core.digests import joint_digest, tensor_digests
-from core.errors import DeviceError, EncoderError
+from core.errors import EncoderError
+from core.graphs import Bucketed, Tensors
 from core.image import Image
+from core.precision import SMALL_PARAMETERS, has_bfloat16_units, try_bfloat16
 from core.preprocess import to_input
-from core.presets import Activation, EncoderSpec, TokenPath, resolve_spec, without_words
+from core.presets import Activation, EncoderSpec, MatchOptions, TokenPath, resolve_spec, without_words
+from core.quick_blocks import quicken
 from core.towers import build_tower, has_text_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
@@ -64,6 +69,14 @@ class Features:
         """The same with the tokens of a path as its stages; "vv" is CLIP-AD's second, without its class token."""
         return self if path == "residual" else replace(self, stages=tuple(stage[:, 1:] for stage in self.surgery))
 
+    def as_one(self) -> Features:
+        """All stages as one: pooled to the last one's grid, made unit, and joined channel by channel."""
+        pooled = [
+            _pooled(tokens, grid, self.grids[-1]) for tokens, grid in zip(self.stages, self.grids, strict=True)
+        ]
+        joined_tokens = torch.cat([nn.functional.normalize(tokens, dim=-1) for tokens in pooled], dim=-1)
+        return replace(self, stages=(joined_tokens,), grids=self.grids[-1:])
+
     def of_stages(self, places: Sequence[int]) -> Features:
         """The same with some of the stages, by their places in `stages`."""
         return replace(
@@ -71,6 +84,14 @@ class Features:
             stages=tuple(self.stages[place] for place in places),
             grids=tuple(self.grids[place] for place in places),
         )
+
+
+def _pooled(tokens: torch.Tensor, grid: tuple[int, int], to: tuple[int, int]) -> torch.Tensor:
+    """(N, h * w, C) to (N, h' * w', C) float32: the mean of the tokens that a coarser one covers."""
+    if grid == to:
+        return tokens.float()
+    plane = tokens.float().transpose(1, 2).reshape(len(tokens), -1, *grid)
+    return nn.functional.adaptive_avg_pool2d(plane, to).flatten(2).transpose(1, 2)
 
 
 def joined(parts: Sequence[Features]) -> Features:
@@ -110,6 +131,9 @@ class Encoder(nn.Module):
         self.tower = tower.eval().requires_grad_(False).to(device=device, dtype=dtype).to(memory_format=layout)
         self._memory_format = layout
         self._levels = sorted({stage - 1 for stage in spec.stages} | self._levels_beside())
+        self._quicken()
+        # Only a GPU gains by fixed batch sizes; a CPU would compute the padding.
+        self._bucketed = Bucketed(self._maps, capture=True) if device.type == "cuda" else None
 
     @property
     def id(self) -> str:
@@ -166,9 +190,10 @@ class Encoder(nn.Module):
         )
         return stages, None if features.image is None else int(features.image.shape[1])
 
-    def matched_tokens(self, features: Features, path: TokenPath) -> Features:
-        """What banks hold of features: the matched stages' tokens along a path."""
-        return features.along(path).of_stages([self.stages.index(stage) for stage in self.matched])
+    def matched_tokens(self, features: Features, match: MatchOptions) -> Features:
+        """What banks hold of features: the matched stages' tokens along a path, joined or apart."""
+        matched = features.along(match.tokens).of_stages([self.stages.index(stage) for stage in self.matched])
+        return matched.as_one() if match.joined else matched
 
     def encode(self, images: Sequence[Image]) -> Features:
         """Encode N arrays (H, W, 3) uint8 RGB. See Features for what comes back; tokens stay on the device."""
@@ -182,25 +207,50 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pixels: torch.Tensor) -> Features:
-        """pixels: (N, 3, S, S) float32, normalised."""
-        pixels = pixels.to(dtype=self.dtype, memory_format=self._memory_format)
+        """pixels: (N, 3, S, S) float32, normalised. On a GPU N is padded to the next bucket, see core.graphs."""
         try:
-            output = self.tower.forward_intermediates(  # type: ignore[operator]
-                pixels,
-                indices=self._levels,
-                output_fmt="NCHW",
-                intermediates_only=not self.has_image_embedding,
-                stop_early=not self.has_image_embedding,
-            )
+            maps = self._maps(pixels) if self._bucketed is None else self._bucketed(pixels)
         except (AssertionError, IndexError) as error:
             raise EncoderError(f"{self.spec.name} has no stages {list(self.stages)}: {error}") from error
-        maps = output["image_intermediates"][: len(self.stages)]
-        image = output.get("image_features")
+        stages = maps[: len(self.stages)]
         return Features(
-            stages=tuple(stage.flatten(2).transpose(1, 2) for stage in maps),
-            grids=tuple((int(stage.shape[2]), int(stage.shape[3])) for stage in maps),
-            image=None if image is None else nn.functional.normalize(image.float(), dim=-1),
+            stages=tuple(stage.flatten(2).transpose(1, 2) for stage in stages),
+            grids=tuple((int(stage.shape[2]), int(stage.shape[3])) for stage in stages),
+            image=maps[-1] if self.has_image_embedding else None,
         )
+
+    def in_precision(self, dtype: torch.dtype) -> Encoder:
+        """A copy of a float32 encoder that computes in another precision: weights rounded, name the same.
+
+        Raises ValueError for any other encoder: its weights are rounded already.
+        """
+        if self.dtype != torch.float32:
+            raise ValueError(f"expected an encoder in float32, got one in {self.precision}")
+        twin = copy.deepcopy(self)
+        twin.dtype = dtype
+        twin.tower.to(dtype)
+        twin._quicken()
+        return twin
+
+    def _quicken(self) -> None:
+        """float32 stays the tower's own forward pass, which everything else is held against."""
+        if self.dtype == torch.bfloat16 and self.torch_device.type == "cpu":
+            quicken(self.tower)
+
+    def _maps(self, pixels: torch.Tensor) -> Tensors:
+        """(N, 3, S, S) to (N, C_s, h_s, w_s) a stage, then the (N, E) image embedding where there is one."""
+        pixels = pixels.to(dtype=self.dtype, memory_format=self._memory_format)
+        output = self.tower.forward_intermediates(  # type: ignore[operator]
+            pixels,
+            indices=self._levels,
+            output_fmt="NCHW",
+            intermediates_only=not self.has_image_embedding,
+            stop_early=not self.has_image_embedding,
+        )
+        maps = tuple(output["image_intermediates"][: len(self.stages)])
+        if not self.has_image_embedding:
+            return maps
+        return (*maps, nn.functional.normalize(output["image_features"].float(), dim=-1))
 
     def _levels_beside(self) -> set[int]:
         """0-based levels to run for the image embedding's sake: open_clip's ResNet stops at the last one asked."""
@@ -224,7 +274,8 @@ def load_encoder(
     weights: a local state dict (`.safetensors`, or `.pt` read with weights_only). None: the packaged files for
     "lite", open_clip's download for the other presets.
     device: "auto" takes a GPU when there is one and says so; "cuda" without one is an error.
-    precision: "auto" is bfloat16 on a GPU, float32 on a CPU.
+    precision: "auto" is bfloat16 on a GPU; on a CPU it is bfloat16 where a trial finds it quicker and the same in
+    what it tells (core.precision), float32 everywhere else.
     words: False leaves out what banks alone do not take, where that saves work: for "lite" the last stage and
     the image embedding. None: as the preset's own method needs it.
 
@@ -235,35 +286,30 @@ def load_encoder(
         words = spec.method != "bank" or spec.packaged is None
     spec = spec if words else without_words(spec)
     place = choose_device(device)
-    dtype = _choose_dtype(precision, place)
     tower = build_tower(spec, Path(weights) if weights is not None else None)
-    encoder = Encoder(tower, spec, device=place, dtype=dtype)
+    encoder = Encoder(tower, spec, device=place, dtype=_dtype_to_start_with(precision, place))
     shapes = encoder.stage_shapes  # a missing stage is an error now, not at the first frame
+    if precision == "auto" and place.type == "cpu":
+        encoder = _in_best_precision(encoder)
     log.info("encoder %s on %s in %s, stages %s", encoder.id, encoder.device, encoder.precision, shapes)
     return encoder
 
 
-def choose_device(device: str) -> torch.device:
-    """ "auto", "cpu", "cuda" or "cuda:N" to a torch device. Raises DeviceError; never falls back silently."""
-    if device == "auto":
-        chosen = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-        log.info('device "auto" took %s', chosen)
-        return chosen
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(f'expected device "auto", "cpu", "cuda" or "cuda:N", got {device!r}') from error
-    if chosen.type == "cuda":
-        count = torch.cuda.device_count()
-        if (chosen.index or 0) >= count:
-            raise DeviceError(f"device {device!r} was asked for; usable GPUs here: {count}")
-        return torch.device("cuda", chosen.index or 0)
-    if chosen.type != "cpu":
-        raise DeviceError(f'expected device "auto", "cpu", "cuda" or "cuda:N", got {device!r}')
-    return chosen
-
-
-def _choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def _dtype_to_start_with(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def _in_best_precision(encoder: Encoder) -> Encoder:
+    """A float32 encoder on a CPU as it is, or in bfloat16 where that is quicker and tells the same."""
+    if not has_bfloat16_units():
+        log.info('precision "auto" took float32: this processor has no units for bfloat16')
+        return encoder
+    if sum(weight.numel() for weight in encoder.parameters()) < SMALL_PARAMETERS:
+        log.info('precision "auto" took float32: the tower is too small to gain by bfloat16')
+        return encoder
+    fast = encoder.in_precision(torch.bfloat16)
+    trial = try_bfloat16(encoder.encode, fast.encode, size=encoder.image_size)
+    log.info('precision "auto" took %s', trial.reason)
+    return fast if trial.chosen is torch.bfloat16 else encoder

@@ -24,7 +24,7 @@ from core.leave_one_out import BATCH, ReferenceTokens, leave_one_out
 from core.preprocess import squash
 from core.presets import MatchOptions
 from core.region import painted, region_of_interest
-from core.score_rule import TEXT_WEIGHT, ScoreRule, default_statistics
+from core.score_rule import ScoreRule, default_statistics, is_worded
 from core.scorer import Evidence, Scorer, never
 from core.text import Embed
 
@@ -106,7 +106,7 @@ def enrol(
     text = text_features(scorer, object_name, embed)
     left_out = leave_one_out(scorer, images, tokens, header, text, tell)
     good = _merged([evidence.statistics for evidence in left_out])
-    weight = TEXT_WEIGHT if text_weight is None else text_weight
+    weight = scorer.encoder.spec.text_weight if text_weight is None else text_weight
     rule = ScoreRule.fit(header.rule.statistics, good, text_weight=weight)
     scores = tuple(float(score) for score in rule.score(good))
     header = replace(
@@ -186,7 +186,9 @@ def _header(
 ) -> BankHeader:
     """All that is known before the references have been scored; rule, calibration and scale follow."""
     encoder = scorer.encoder
-    names = encoder.spec.statistics or default_statistics(encoder.matched, worded=scorer.zero_shot is not None)
+    names = default_statistics(match.bank_stages(encoder.matched), worded=scorer.zero_shot is not None)
+    if encoder.spec.statistics is not None:
+        names = tuple(name for name in encoder.spec.statistics if scorer.zero_shot or not is_worded(name))
     height, width = references[0].image.shape[:2]
     return BankHeader(
         product=product,

@@ -41,6 +41,10 @@ class TrainingError(CoreError):
     """A training that cannot begin as asked, cannot go on where it stopped, or left the finite numbers."""
 
 
+class MetricsError(CoreError):
+    """Scores that have no figures because they are not finite; the message names the picture's index."""
+
+
 class EnrolmentError(CoreError):
     """Good samples that cannot be enrolled; `sample` names the guilty one where one is."""
 

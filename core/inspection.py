@@ -15,11 +15,12 @@ import torch
 
 from core.anomaly_map import upsample
 from core.bank import Memory, descriptors, to_numpy
+from core.encoder import Features
 from core.enrolment import Progress
 from core.errors import CalibrationError
 from core.image import Image
 from core.leave_one_out import ReferenceTokens
-from core.presets import MatchOptions, Mode
+from core.presets import MatchOptions, Mode, WordScore
 from core.region import blanked, painted, places_inside
 from core.score_rule import ScoreRule
 from core.scorer import Evidence, Scorer
@@ -75,8 +76,13 @@ def inspect(
     tell = progress or _silent
     parts = []
     for start in range(0, len(images), BATCH):
-        part = _inspect_batch(scorer, images[start : start + BATCH], mode, text, memory, rule)
-        parts.append(part if keep_stages else replace(part, zero_shot_stages=None, few_shot_stages=None))
+        batch = [painted(image, None if memory is None else memory.roi) for image in images[start : start + BATCH]]
+        features = scorer.encode(batch)
+        parts.append(
+            inspect_features(
+                scorer, features, mode=mode, text=text, memory=memory, rule=rule, keep_stages=keep_stages
+            )
+        )
         tell("scoring", min(start + BATCH, len(images)), len(images))
     joined = Inspection(
         text_features=None if text is None else to_numpy(text),
@@ -88,7 +94,46 @@ def inspect(
     )
     if mode == "streaming":
         return joined
-    return replace(joined, score=paper_image_scores(joined.text_score, joined.map, few_shot=memory is not None))
+    peaks = joined.map.max(axis=(1, 2))
+    return replace(joined, score=paper_image_scores(joined.text_score, peaks, few_shot=memory is not None))
+
+
+@torch.inference_mode()
+def inspect_features(
+    scorer: Scorer,
+    features: Features,
+    *,
+    mode: Mode,
+    text: torch.Tensor | None = None,
+    memory: Memory | None = None,
+    rule: ScoreRule | None = None,
+    keep_stages: bool = True,
+) -> Inspection:
+    """`inspect` of one batch that is encoded already (and painted, where the memory has a region).
+
+    What takes the whole set is left open: text_features is None, and in paper mode the score is only what the
+    words give, NaN without them, until `paper_image_scores` makes it from every picture's peak.
+    """
+    size = scorer.encoder.image_size
+    evidence = scorer.evidence(features, memory, text)
+    inside = places_inside(evidence.roi, (size, size), scorer.encoder.torch_device)
+    few_shot = zero_shot = None
+    total = torch.zeros(len(features), size, size, device=scorer.encoder.torch_device)
+    if memory is not None:
+        scale = 2.0 if mode == "paper" else 1.0  # distances are (1 - cos)/2, the paper's are 1 - cos
+        few_shot = torch.stack([scale * upsample(stage, size) for stage in evidence.distances])
+        total = total + few_shot.sum(dim=0)
+    if scorer.zero_shot is not None and text is not None:
+        zero_shot = torch.stack(scorer.zero_shot.stage_maps(evidence.features, text, size))
+        total = total + scorer.zero_shot.finish(zero_shot.sum(dim=0))
+    return Inspection(
+        text_features=None,
+        zero_shot_stages=to_numpy(zero_shot) if keep_stages and zero_shot is not None else None,
+        few_shot_stages=to_numpy(few_shot) if keep_stages and few_shot is not None else None,
+        map=to_numpy(blanked(total, inside)),
+        text_score=None if evidence.text_score is None else to_numpy(evidence.text_score),
+        score=_streaming_scores(evidence, rule, scorer.encoder.spec.word_score),
+    )
 
 
 def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progress | None = None) -> Memory:
@@ -104,56 +149,25 @@ def paper_memory(scorer: Scorer, references: Sequence[Image], *, progress: Progr
     )
 
 
-def paper_image_scores(text_score: Floats | None, maps: Floats, *, few_shot: bool) -> Floats:
+def paper_image_scores(text_score: Floats | None, peaks: Floats, *, few_shot: bool) -> Floats:
     """The reference's image scores of a whole test set, (N,).
 
-    Zero-shot: the text score. Few-shot: `0.5 (p + m')`, m' the maps' maxima min-max scaled over the set;
-    without words m' alone.
+    peaks: (N,) maxima of the pictures' maps. Zero-shot: the text score. Few-shot: `0.5 (p + m')`, m' the peaks
+    min-max scaled over the set; without words m' alone.
     """
     if not few_shot and text_score is not None:
         return text_score
-    peaks = maps.max(axis=(1, 2))
     span = peaks.max() - peaks.min()
     scaled = (peaks - peaks.min()) / span if span > 0 else np.zeros_like(peaks)
     return np.asarray(scaled if text_score is None else 0.5 * (text_score + scaled), dtype=np.float32)
 
 
-@torch.inference_mode()
-def _inspect_batch(
-    scorer: Scorer,
-    images: Sequence[Image],
-    mode: Mode,
-    text: torch.Tensor | None,
-    memory: Memory | None,
-    rule: ScoreRule | None,
-) -> Inspection:
-    size = scorer.encoder.image_size
-    roi = None if memory is None else memory.roi
-    evidence = scorer.evidence(scorer.encode([painted(image, roi) for image in images]), memory, text)
-    inside = places_inside(roi, (size, size), scorer.encoder.torch_device)
-    few_shot = zero_shot = None
-    total = torch.zeros(len(images), size, size, device=scorer.encoder.torch_device)
-    if memory is not None:
-        scale = 2.0 if mode == "paper" else 1.0  # distances are (1 - cos)/2, the paper's are 1 - cos
-        few_shot = torch.stack([scale * upsample(stage, size) for stage in evidence.distances])
-        total = total + few_shot.sum(dim=0)
-    if scorer.zero_shot is not None and text is not None:
-        zero_shot = torch.stack(scorer.zero_shot.stage_maps(evidence.features, text, size))
-        total = total + scorer.zero_shot.finish(zero_shot.sum(dim=0))
-    return Inspection(
-        text_features=None,
-        zero_shot_stages=None if zero_shot is None else to_numpy(zero_shot),
-        few_shot_stages=None if few_shot is None else to_numpy(few_shot),
-        map=to_numpy(blanked(total, inside)),
-        text_score=None if evidence.text_score is None else to_numpy(evidence.text_score),
-        score=_streaming_scores(evidence, rule),
-    )
-
-
-def _streaming_scores(evidence: Evidence, rule: ScoreRule | None) -> Floats:
+def _streaming_scores(evidence: Evidence, rule: ScoreRule | None, word_score: WordScore) -> Floats:
     """By the bank's rule; without references the probability that the words give."""
     if rule is not None:
         return rule.score(evidence.statistics).astype(np.float32)
+    if word_score == "places" and "text.top1" in evidence.statistics:
+        return to_numpy(torch.sigmoid(evidence.statistics["text.top1"] / len(evidence.features.stages)))
     if evidence.text_score is not None:
         return to_numpy(evidence.text_score)
     return np.full(len(evidence.features), np.nan, dtype=np.float32)  # paper mode replaces it

@@ -50,7 +50,7 @@ class ReferenceTokens:
         upright = encode_all(scorer, images, tell, roi=roi)
         turns = [turn / match.rotations for turn in range(1, match.rotations)]
         copies = [encode_all(scorer, [turned(image, turn) for image in images], tell, roi=roi) for turn in turns]
-        parts = [scorer.encoder.matched_tokens(part, match.tokens) for part in (upright, *copies)]
+        parts = [scorer.encoder.matched_tokens(part, match) for part in (upright, *copies)]
         return cls(
             features=upright,
             tokens=tuple(

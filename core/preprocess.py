@@ -43,11 +43,19 @@ def squash(image: Image, *, size: int, device: torch.device) -> torch.Tensor:
     """One (H, W, 3) uint8 RGB array to (1, 3, size, size) uint8, bicubic with antialias, aspect ratio lost."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageError(f"expected an (H, W, 3) uint8 RGB array, got {image.shape} {image.dtype}")
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device)
+    pixels = _on_device(torch.from_numpy(np.ascontiguousarray(image)), device).permute(2, 0, 1)[None]
     if device.type == "cpu":
         return _bicubic(pixels, (size, size))
     across = _bicubic(pixels.float(), (image.shape[0], size)).round_().clamp_(0, 255)
     return _bicubic(across, (size, size)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _on_device(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """To a GPU through page-locked memory, so that the copy runs while the next picture is prepared.
+
+    torch lends such memory from a pool and takes it back once the copy has run: it is double buffered by that.
+    """
+    return pixels if device.type == "cpu" else pixels.pin_memory().to(device, non_blocking=True)
 
 
 def _bicubic(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

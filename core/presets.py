@@ -13,6 +13,9 @@ from core.errors import EncoderError, EnrolmentError
 Activation = Literal["gelu", "quickgelu"]
 MethodName = Literal["april-gan", "sdp", "sdp+", "bank"]
 TokenPath = Literal["residual", "vv"]
+WordScore = Literal["image", "places"]
+"""What words alone say of a picture in streaming mode: the image embedding's probability, as in the paper, or that
+of the most suspicious 1 % of its places (method.md section 3 item 1)."""
 Mode = Literal["paper", "streaming"]
 """How a set of pictures at hand is scored: see core.inspection."""
 
@@ -29,7 +32,8 @@ class MatchOptions:
     neighbourhood: odd side of the square of tokens averaged before matching (1 = none). budget: most tokens a
     stage of the bank keeps, None keeps all. rotations: evenly turned copies of each reference (1 = as it is).
     smoothing_px: sigma of the Gaussian over the distances, in pixels of the encoder's image (0 = none). tokens:
-    "residual" stream, or "vv", CLIP-AD's second path, for methods that walk it.
+    "residual" stream, or "vv", CLIP-AD's second path, for methods that walk it. joined: the stages are pooled to
+    the coarsest one's grid and matched as one, each with the same say.
 
     Raises EnrolmentError for values that mean nothing.
     """
@@ -39,6 +43,11 @@ class MatchOptions:
     rotations: int = 1
     smoothing_px: float = 0.0
     tokens: TokenPath = "residual"
+    joined: bool = False
+
+    def bank_stages(self, stages: tuple[int, ...]) -> tuple[int, ...]:
+        """What a bank of these stages calls its own: joined ones go by the last one's name."""
+        return stages[-1:] if self.joined else stages
 
     def __post_init__(self) -> None:
         if self.neighbourhood < 1 or self.neighbourhood % 2 == 0:
@@ -64,7 +73,8 @@ class EncoderSpec:
     (CNN) whose tokens are kept, a linear layer each. matched: those of them that banks hold, None for all.
     statistics: of the streaming score, as "bank.4.top1"
     (core.score_rule; None: the largest of every stage and the whole-picture one of the last). match: how enrolment
-    prepares tokens unless told otherwise. activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
+    prepares tokens unless told otherwise. text_weight: of the words beside a bank. word_score: of words alone.
+    activation: see method.md, the GELU trap. mean, std: of RGB in 0..1.
     packaged: folder of core/assets with text tower and linear layers that come with the product (core.packaged).
     """
 
@@ -79,6 +89,8 @@ class EncoderSpec:
     method: MethodName
     statistics: tuple[str, ...] | None = None
     match: MatchOptions = MatchOptions()
+    text_weight: float = 0.1
+    word_score: WordScore = "image"
     matched: tuple[int, ...] | None = None
     packaged: str | None = None
 
@@ -117,20 +129,22 @@ PRESETS: dict[str, EncoderSpec] = {
                 "timm_pool": "avg",
                 "timm_proj": "linear",
             },
-            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
+            "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
         },
         pretrained=None,
         # Chosen by measurement: docs/notes/0003-streaming-score.md
         image_size=384,
         stages=(3, 4, 5),
-        matched=(4,),
+        matched=(3, 4),
         packaged="lite",
         activation="gelu",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         method="bank",
-        statistics=("bank.4.top1", "bank.4.pool"),
-        match=MatchOptions(budget=1024, smoothing_px=8.0),  # docs/notes/0004-switches.md
+        statistics=("bank.4.top1", "bank.4.pool", "text.top1"),
+        text_weight=0.3,
+        word_score="places",
+        match=MatchOptions(budget=1024, smoothing_px=8.0, joined=True),  # docs/notes/0004-switches.md
     ),
 }
 
@@ -150,13 +164,10 @@ def resolve_spec(
     Raises EncoderError for an unknown name, an unreadable file or an empty or repeating stage set.
     """
     spec = PRESETS[preset] if preset in PRESETS else _spec_from_file(preset)
-    spec = replace(
-        spec,
-        activation=activation or spec.activation,
-        stages=tuple(stages) if stages is not None else spec.stages,
-        matched=None if stages is not None else spec.matched,
-        image_size=image_size or spec.image_size,
-    )
+    spec = replace(spec, activation=activation or spec.activation, image_size=image_size or spec.image_size)
+    if stages is not None:  # what was measured for the preset's own stages says nothing of others
+        match = replace(spec.match, joined=False)
+        spec = replace(spec, stages=tuple(stages), matched=None, statistics=None, match=match)
     if not spec.stages or list(spec.stages) != sorted(set(spec.stages)) or spec.stages[0] < 1:
         raise EncoderError(f"stages must be 1-based, ascending and distinct, got {list(spec.stages)}")
     return spec

@@ -6,7 +6,7 @@ enrolment's leave-one-out values and the largest wins; what the words say is add
 A frame's score never depends on another frame.
 
 Statistics have names: "bank.STAGE.max|top1|mean" of a stage's distances, "bank.STAGE.pool" of the
-picture as a whole, "text.logit" of the image embedding, "text.top1" of the zero-shot map.
+picture as a whole, "text.logit" of the image embedding, "text.top1" of the zero-shot grids (core.zero_shot).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ScoreRule:
     def score(self, statistics: Statistics) -> npt.NDArray[np.float64]:
         """(N,) scores; NaN stays NaN, so that the decision can refuse it."""
         standardised = (_columns(self.statistics, statistics) - np.array(self.centre)) / np.array(self.spread)
-        worded = np.array([name.startswith("text.") for name in self.statistics])
+        worded = np.array([is_worded(name) for name in self.statistics])
         score = np.zeros(len(standardised))
         if not worded.all():
             score = standardised[:, ~worded].max(axis=1)
@@ -85,6 +85,11 @@ class ScoreRule:
             weight = 1.0 if worded.all() else self.text_weight
             score = score + weight * standardised[:, worded].max(axis=1)
         return np.asarray(score)
+
+
+def is_worded(statistic: str) -> bool:
+    """Whether a statistic comes from the words, not from the bank."""
+    return statistic.startswith("text.")
 
 
 def default_statistics(stages: Sequence[int], *, worded: bool) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Pictures and banks in, anomaly results out: the one place where a score is made.
 
-`encode` runs the tower once over the whole batch, whatever products are in it; `match` then goes product by
-product. The daemon times the two apart; everyone else calls `score`.
+`encode` runs the tower once over the whole batch, whatever products are in it; `match` searches all their banks in
+one call and judges product by product. The daemon times the two apart; everyone else calls `score`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +17,29 @@ import torch
 
 from core.adapter import Adapter, load_adapter
 from core.anomaly_map import sum_of_stages
-from core.bank import Memory, PreparedBank, ReferenceBank, check_belongs, descriptors, stage_tokens, to_numpy
+from core.bank import (
+    BankHeader,
+    Memory,
+    PreparedBank,
+    ReferenceBank,
+    check_belongs,
+    descriptors,
+    stage_tokens,
+    to_numpy,
+)
 from core.encoder import Encoder, Features, Precision, load_encoder
 from core.errors import MismatchError
 from core.flow import AnomalyResult
 from core.image import Image
 from core.methods.choose import zero_shot_branch
-from core.neighbours import nearest_distance
+from core.neighbours import nearest_distances
 from core.packaged import packaged_layers
-from core.presets import Activation
+from core.presets import Activation, MatchOptions
 from core.region import Roi, blanked, kept, painted, places_inside, smoothed
 from core.score_rule import bank_statistics, top_mean
 from core.zero_shot import text_logit, text_score
+
+log = logging.getLogger(__name__)
 
 WantMap = Callable[[int, float], bool]
 """(index in the batch, score) -> whether the pixel map is wanted; maps cost more than scores."""
@@ -90,12 +102,25 @@ class Scorer:
                 f"the bank of product {bank.header.product!r} has no text features, "
                 f"and method {self.method} takes them"
             )
+        self._warn_of_other_arithmetic(bank.header)
         place = self.encoder.torch_device
         return PreparedBank(
             bank=bank,
             memory=bank.memory(place),
             text_features=None if bank.text_features is None else bank.text_features.to(place),
         )
+
+    def _warn_of_other_arithmetic(self, header: BankHeader) -> None:
+        """Thresholds hold to within the rounding: the golden self-test decides whether that is near enough."""
+        theirs, ours = (header.device, header.precision), (self.encoder.device, self.encoder.precision)
+        if theirs != ours:
+            log.warning(
+                "the bank of product %r was calibrated on %s in %s and scores on %s in %s from now on; "
+                "enrol or calibrate it here for thresholds that are exact",
+                header.product,
+                *theirs,
+                *ours,
+            )
 
     def encode(self, images: Sequence[Image], banks: Sequence[PreparedBank] = ()) -> Features:
         """One forward pass over N arrays (H, W, 3) uint8 RGB; sizes may differ.
@@ -117,9 +142,11 @@ class Scorer:
         if len(banks) != len(features):
             raise ValueError(f"expected one bank a picture, got {len(banks)} banks for {len(features)} pictures")
         results: dict[int, AnomalyResult] = {}
-        for prepared in {id(bank): bank for bank in banks}.values():
-            rows = [index for index, bank in enumerate(banks) if bank is prepared]
-            results |= dict(zip(rows, self._match_one(features.rows(rows), rows, prepared, want_map), strict=True))
+        for rows in _alike(banks):
+            part = features if len(rows) == len(banks) else features.rows(rows)
+            results |= zip(
+                rows, self._match_alike(part, rows, [banks[row] for row in rows], want_map), strict=True
+            )
         return [results[index] for index in range(len(banks))]
 
     def score(
@@ -131,30 +158,48 @@ class Scorer:
     @torch.inference_mode()
     def evidence(self, features: Features, memory: Memory | None, text: torch.Tensor | None) -> Evidence:
         """Both branches of n encoded pictures of one product; a branch without its memory or text is left out."""
-        distances, statistics = ((), {}) if memory is None else self._bank_branch(features, memory)
-        roi = None if memory is None else memory.roi
+        distances, statistics = (
+            ((), {}) if memory is None else self._bank_branch(features, [memory] * len(features))
+        )
+        return self._with_words(features, distances, statistics, None if memory is None else memory.roi, text)
+
+    def _with_words(
+        self,
+        features: Features,
+        distances: tuple[torch.Tensor, ...],
+        statistics: dict[str, torch.Tensor],
+        roi: Roi | None,
+        text: torch.Tensor | None,
+    ) -> Evidence:
         words = None
         if self.zero_shot is not None and text is not None and features.image is not None:
             words = text_score(features.image, text)
-            statistics["text.logit"] = text_logit(features.image, text)
             summed = _summed(self.zero_shot.grids(features, text))
             inside = places_inside(roi, (summed.shape[1], summed.shape[2]), summed.device)
-            statistics["text.top1"] = top_mean(kept(summed.flatten(1), inside))
+            statistics = statistics | {
+                "text.logit": text_logit(features.image, text),
+                "text.top1": top_mean(kept(summed.flatten(1), inside)),
+            }
         return Evidence(features=features, distances=distances, statistics=statistics, text_score=words, roi=roi)
 
     def _bank_branch(
-        self, features: Features, memory: Memory
+        self, features: Features, memories: Sequence[Memory]
     ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        """Of n pictures, each with its own memory, all of them matched in one way (`_alike`)."""
         distances: list[torch.Tensor] = []
         statistics: dict[str, torch.Tensor] = {}
-        features = self.encoder.matched_tokens(features, memory.match.tokens)
-        for index, (stage, grid) in enumerate(zip(self.encoder.matched, features.grids, strict=True)):
-            inside = places_inside(memory.roi, grid, self.encoder.torch_device)
-            sigma = memory.match.smoothing_px * grid[0] / self.encoder.image_size
-            tokens = stage_tokens(features.stages[index], grid, memory.match.neighbourhood)
-            nearest = nearest_distance(tokens.flatten(0, 1), memory.tokens[index]).reshape(-1, *grid)
-            places = blanked(smoothed(nearest, sigma, inside), inside)
-            pooled = nearest_distance(descriptors(kept(tokens, inside)), memory.descriptors[index])
+        match, roi = memories[0].match, memories[0].roi
+        features = self.encoder.matched_tokens(features, match)
+        for index, (stage, grid) in enumerate(
+            zip(match.bank_stages(self.encoder.matched), features.grids, strict=True)
+        ):
+            inside = places_inside(roi, grid, self.encoder.torch_device)
+            sigma = match.smoothing_px * grid[0] / self.encoder.image_size
+            tokens = stage_tokens(features.stages[index], grid, match.neighbourhood)
+            nearest = nearest_distances(tokens, [memory.tokens[index] for memory in memories])
+            places = blanked(smoothed(nearest.view(-1, *grid), sigma, inside), inside)
+            whole = descriptors(kept(tokens, inside))[:, None]
+            pooled = nearest_distances(whole, [memory.descriptors[index] for memory in memories])[:, 0]
             distances.append(places)
             statistics |= bank_statistics(stage, kept(places.flatten(1), inside), pooled)
         return tuple(distances), statistics
@@ -169,10 +214,30 @@ class Scorer:
             total = total + self.zero_shot.finish(torch.stack(stages).sum(dim=0))
         return blanked(total, places_inside(evidence.roi, (size, size), total.device))
 
-    def _match_one(
-        self, features: Features, places: Sequence[int], prepared: PreparedBank, want_map: WantMap
+    def _match_alike(
+        self, features: Features, places: Sequence[int], banks: Sequence[PreparedBank], want_map: WantMap
     ) -> list[AnomalyResult]:
-        evidence = self.evidence(features, prepared.memory, prepared.text_features)
+        """The banks of all products in one search, then product by product what the words and the rule say."""
+        distances, statistics = self._bank_branch(features, [bank.memory for bank in banks])
+        statistics = _on_host(statistics)
+        results: dict[int, AnomalyResult] = {}
+        for prepared in {id(bank): bank for bank in banks}.values():
+            rows = [row for row, bank in enumerate(banks) if bank is prepared]
+            evidence = self._with_words(
+                features if len(rows) == len(banks) else features.rows(rows),
+                distances if len(rows) == len(banks) else tuple(stage[rows] for stage in distances),
+                {name: values[rows] for name, values in statistics.items()},
+                prepared.memory.roi,
+                prepared.text_features,
+            )
+            mine = [places[row] for row in rows]
+            results |= zip(rows, self._judged(evidence, mine, prepared, want_map), strict=True)
+        return [results[row] for row in range(len(banks))]
+
+    def _judged(
+        self, evidence: Evidence, places: Sequence[int], prepared: PreparedBank, want_map: WantMap
+    ) -> list[AnomalyResult]:
+        """One product's results; only maps that are wanted are made, and only they leave the device."""
         scores = prepared.bank.header.rule.score(evidence.statistics)
         wanted = [row for row, place in enumerate(places) if want_map(place, float(scores[row]))]
         maps: dict[int, npt.NDArray[np.float32]] = {}
@@ -217,6 +282,19 @@ def load_scorer(
     if adapter is not None:
         layers = load_adapter(Path(adapter), activation=activation, stages=encoder.stages)
     return Scorer(encoder, method=method, adapter=layers)
+
+
+def _alike(banks: Sequence[PreparedBank]) -> list[list[int]]:
+    """The places of pictures whose tokens are prepared and judged in one way: same switches, same region."""
+    groups: dict[tuple[MatchOptions, int], list[int]] = {}
+    for place, bank in enumerate(banks):
+        groups.setdefault((bank.memory.match, id(bank.memory.roi)), []).append(place)
+    return list(groups.values())
+
+
+def _on_host(statistics: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """All of them in one copy: the scores wait for the device once a batch, not once a product and statistic."""
+    return dict(zip(statistics, torch.stack(list(statistics.values())).cpu(), strict=True))
 
 
 def _summed(grids: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -29,6 +29,14 @@ TRUNK = "visual.trunk."
 WORDS_METADATA = "aprilgan_words"
 
 
+def import_libraries() -> None:
+    """Import what building any encoder imports: seconds that a process may spend before it is needed."""
+    import open_clip
+    from open_clip import timm_model
+
+    _ = open_clip, timm_model
+
+
 def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     """The image tower of a spec with its weights, on the CPU in float32.
 

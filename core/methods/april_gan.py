@@ -44,8 +44,8 @@ class AprilGan:
         ]
 
     def grids(self, features: Features, text: torch.Tensor) -> list[torch.Tensor]:
-        """The probabilities at the tokens."""
-        return [torch.sigmoid(logits) for logits in self.logits(features, text)]
+        """The logits: where probabilities are 0 or 1 to the last bit, these still tell places apart."""
+        return self.logits(features, text)
 
     def stage_maps(self, features: Features, text: torch.Tensor, size: int) -> list[torch.Tensor]:
         """Upsampled logits, then the softmax; in [0, 1]."""

@@ -62,7 +62,8 @@ class SdpPlus(Sdp):
 
     def grids(self, features: Features, text: torch.Tensor) -> list[torch.Tensor]:
         """Feature surgery and the layers' probabilities, added."""
-        return _added(surgery_grids(features, text), self._linear.grids(features, text))
+        probabilities = [torch.sigmoid(logits) for logits in self._linear.logits(features, text)]
+        return _added(surgery_grids(features, text), probabilities)
 
     def stage_maps(self, features: Features, text: torch.Tensor, size: int) -> list[torch.Tensor]:
         """The same at pixels, each part stretched in its own way."""

@@ -128,9 +128,9 @@ def test_the_grids_are_the_maps_before_they_are_stretched(
     for ours, its in zip(plain, oracle.dual_path(lively_clip, exact).features, strict=True):
         assert_parity(ours.flatten(1), oracle.surgery_similarity(its, text))
     adapter = lively_adapter(lively_encoder)
-    both, linear = SdpPlus(adapter).grids(features, words), AprilGan(adapter).grids(features, words)
-    for ours, surgery, probability in zip(both, plain, linear, strict=True):
-        torch.testing.assert_close(ours, surgery + probability)
+    both, linear = SdpPlus(adapter).grids(features, words), AprilGan(adapter).logits(features, words)
+    for ours, surgery, logits in zip(both, plain, linear, strict=True):
+        torch.testing.assert_close(ours, surgery + torch.sigmoid(logits))
 
 
 @pytest.mark.parametrize("method", ["sdp", "sdp+"])

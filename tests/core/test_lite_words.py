@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.functional import normalize
 
 import core
 from core.presets import resolve_spec, without_words
@@ -47,7 +48,7 @@ def test_with_words_lite_gives_every_stage_and_an_image_embedding(tmp_path):
 def test_the_trunk_is_the_same_with_and_without_words(tmp_path):
     images = pictures(2, SIZE)
     bare = core.load_encoder("lite", words=False, image_size=SIZE, device="cpu").encode(images)
-    matched = worded(tmp_path).encode(images).of_stages([1])
+    matched = worded(tmp_path).encode(images).of_stages([0, 1])
     assert bare.image is None
     torch.testing.assert_close(matched.stages, bare.stages, atol=1e-5, rtol=1e-5)
 
@@ -60,11 +61,33 @@ def test_banks_hold_the_matched_stages_alone(tmp_path):
     samples = [core.Sample.from_array(f"{index}", image) for index, image in enumerate(pictures(3, SIZE))]
     embed = core.load_text_encoder("lite", weights=words_file(tmp_path)).embed
     bank = core.enrol(scorer, samples, product="nut", embed=embed).bank
-    assert bank.header.stages == (4,)
-    assert [stage.shape[1] for stage in bank.tokens] == [112]
+    assert bank.header.stages == (3, 4)
+    assert [stage.shape[1] for stage in bank.tokens] == [40 + 112]
+    data, sha256 = core.bank_to_bytes(bank)
+    assert core.bank_from_bytes(data, sha256=sha256).header == bank.header
     result = scorer.score(pictures(1, SIZE, seed=9), [scorer.prepare(bank)])[0]
     assert np.isfinite(result.score)
     assert result.text_score is not None
+
+
+def test_joined_tokens_are_the_means_of_what_they_cover_and_each_stage_has_the_same_say(tmp_path):
+    encoder = worded(tmp_path)
+    features = encoder.encode(pictures(2, SIZE))
+    joined = encoder.matched_tokens(features, core.MatchOptions(joined=True))
+    assert joined.grids == ((4, 4),)
+    fine = features.stages[0].reshape(2, 4, 2, 4, 2, 40).mean(dim=(2, 4)).flatten(1, 2)
+    expected = torch.cat([normalize(fine, dim=-1), normalize(features.stages[1], dim=-1)], dim=-1)
+    torch.testing.assert_close(joined.stages[0], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_other_stages_than_the_presets_are_matched_apart():
+    encoder = core.load_encoder("lite", stages=(3, 5), image_size=SIZE, device="cpu")
+    assert encoder.matched == (3, 5)
+    assert not encoder.spec.match.joined
+    scorer = core.Scorer(encoder)
+    samples = [core.Sample.from_array(f"{index}", image) for index, image in enumerate(pictures(3, SIZE))]
+    rule = core.enrol(scorer, samples, product="nut").bank.header.rule
+    assert rule.statistics == ("bank.3.top1", "bank.5.top1", "bank.5.pool")
 
 
 def test_words_of_another_trunk_are_refused(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.anomaly_map import sum_of_stages, upsample
 from core.bank import stage_tokens
 from core.coreset import k_centre
-from core.neighbours import BLOCK_ROWS, nearest_distance
+from core.neighbours import BLOCK_ROWS, nearest_distance, nearest_distances
 from core.score_rule import ScoreRule, bank_statistics, top_mean
 
 
@@ -25,6 +25,28 @@ def test_the_blocked_search_equals_the_whole_matrix(rows: int):
     tokens, bank = unit(0, 33, 24), unit(1, rows, 24)
     whole = ((1 - tokens.double() @ bank.double().T) / 2).amin(dim=1)
     torch.testing.assert_close(nearest_distance(tokens, bank).double(), whole, atol=1e-6, rtol=0)
+
+
+def test_pictures_of_several_products_in_one_call_find_what_each_finds_alone():
+    tokens = unit(3, 5, 40, 24)
+    banks = [unit(seed, rows, 24) for seed, rows in enumerate((1, BLOCK_ROWS + 3, 60))]
+    mine = [banks[index] for index in (0, 1, 2, 1, 0)]
+    together = nearest_distances(tokens, mine)
+    alone = torch.stack([nearest_distance(*pair) for pair in zip(tokens, mine, strict=True)])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+
+
+def test_a_nan_token_has_a_nan_distance_and_no_other_has():
+    tokens = unit(4, BLOCK_ROWS + 2, 8)
+    tokens[1, 3] = torch.nan
+    assert nearest_distance(tokens, unit(5, 20, 8)).isnan().nonzero().tolist() == [[1]]
+
+
+def test_float64_stays_float64_and_a_bank_a_picture_is_expected():
+    tokens = unit(6, 2, 3, 8).double()
+    assert nearest_distances(tokens, [tokens[0], tokens[0]]).dtype == torch.float64
+    with pytest.raises(ValueError, match="one bank a picture, got 1 banks for 2"):
+        nearest_distances(tokens, [tokens[0]])
 
 
 def test_a_token_of_the_bank_lies_at_distance_zero_and_its_opposite_at_one():
