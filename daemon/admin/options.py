@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from core.datasets import Layout
 from daemon.settings import ID_PATTERN
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -29,6 +30,15 @@ Wait = Annotated[
     float,
     typer.Option("--wait", metavar="SECONDS", min=0, help="Wait until the running daemon scores with it."),
 ]
+
+DatasetLayout = Annotated[Layout, typer.Option("--dataset", help="How its folders are laid out.")]
+DatasetRoot = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="NAME,NAME", help="Only these of its classes.")]
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """ "bottle,metal_nut" to a tuple without repetitions; None where nothing was named."""
+    return None if text is None else tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def duration(text: str) -> timedelta:

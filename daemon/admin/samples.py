@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import core
+from core.datasets.listing import PICTURE_SUFFIXES
 from core.errors import ImageError
 from core.image import ImageHeader, read_header
 from daemon.admin.session import Refused
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-"""What counts as a picture in a folder. Those that cannot be read are refused, never passed over."""
 
 _CHANNELS = {1: "grey", 2: "grey with alpha", 3: "colour", 4: "colour with alpha"}
 
