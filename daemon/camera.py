@@ -19,7 +19,7 @@ import simplejpeg
 from core.errors import ImageError
 from core.image import decode_image, read_header
 from daemon.exit_codes import ExitCode
-from daemon.native_sender import NativeSender, Shot
+from daemon.native_sender import CurveKeys, NativeSender, Shot
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 PATIENCE_S = 30.0
@@ -70,14 +70,18 @@ def send_all(sender: NativeSender, shots: Iterable[Shot], *, rate_hz: float) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. 0 if every frame was answered, 1 if some was refused, 69 if nobody answers."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.server_key is None) != (options.key_file is None):
+        parser.error("--server-key and --key-file go together")
     try:
         paths = pictures(options.folder)
-    except OSError as error:
+        curve = CurveKeys.load(options.server_key, options.key_file) if options.key_file else None
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return ExitCode.REFUSED
     rounds = repeat(paths) if options.loop else iter([paths])
-    sender = NativeSender(options.connect, options.camera, window=options.window)
+    sender = NativeSender(options.connect, options.camera, window=options.window, curve=curve)
     tally: Counter[str] = Counter()
     try:
         shots = (load_shot(path, options.encoding) for path in chain.from_iterable(rounds))
@@ -116,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--connect", default="tcp://127.0.0.1:5555", metavar="ENDPOINT")
     parser.add_argument("--rate", type=_not_negative, default=0.0, metavar="HZ", help="0: as fast as answers come")
     parser.add_argument("--window", type=_window, default=2, metavar="N", help="frames in flight (2)")
+    parser.add_argument(
+        "--server-key", type=Path, metavar="FILE", help="server.key, where the service asks for keys"
+    )
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="this camera's NAME.key_secret")
     encoding = parser.add_mutually_exclusive_group()
     encoding.add_argument("--raw", dest="encoding", action="store_const", const="raw", help="send pixels")
     encoding.add_argument("--jpeg", dest="encoding", action="store_const", const="jpeg", help="encode as JPEG")

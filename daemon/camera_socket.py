@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from daemon.authorized_keys import Role
+from daemon.curve import Guard
 from daemon.observer import Observer
 
 MAX_PART_BYTES = 128 * 1024 * 1024
@@ -40,10 +42,11 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Message:
-    """What a peer sent. parts: everything after its route, not copied."""
+    """What a peer sent. parts: everything after its route, not copied. key: its public key, None without CURVE."""
 
     route: bytes
     parts: tuple[memoryview, ...]
+    key: str | None = None
 
     @property
     def size(self) -> int:
@@ -52,15 +55,26 @@ class Message:
 
 
 class CameraSocket:
-    """A bound ROUTER with its monitor. Raises zmq.ZMQError if it cannot bind."""
+    """A bound ROUTER with its monitor. guard: None without CURVE. Raises zmq.ZMQError if it cannot bind."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, *, observer: Observer) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        bind: str,
+        *,
+        observer: Observer,
+        guard: Guard | None = None,
+    ) -> None:
         self._observer = observer
+        self._secured = guard is not None
+        self._connected: set[int] = set()
         self._held: dict[bytes, deque[bytes]] = {}
         self._held_count = 0
         self.socket = context.socket(zmq.ROUTER)
         for option, value in _OPTIONS.items():
             self.socket.setsockopt(option, value)
+        if guard is not None:
+            guard.secure(self.socket, Role.CAMERA)
         self.monitor = self.socket.get_monitor_socket(sum(set(_EVENTS)))
         try:
             self.socket.bind(bind)
@@ -72,6 +86,11 @@ class CameraSocket:
     def endpoint(self) -> str:
         """Where it is bound, the port filled in."""
         return self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def connections(self) -> int:
+        """TCP connections as of the last turn, handshakes under way included. Safe to read from any thread."""
+        return len(self._connected)
 
     @property
     def held(self) -> int:
@@ -87,7 +106,8 @@ class CameraSocket:
                 route, *parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            messages.append(Message(route=route.bytes, parts=tuple(part.buffer for part in parts)))
+            key = _user_id(route) if self._secured else None
+            messages.append(Message(route=route.bytes, parts=tuple(part.buffer for part in parts), key=key))
             size += messages[-1].size
         return messages
 
@@ -108,7 +128,12 @@ class CameraSocket:
     def watch_connections(self) -> None:
         """Pass what the monitor saw to the observer."""
         while self.monitor.poll(0):
-            event = recv_monitor_message(self.monitor)["event"]
+            message = recv_monitor_message(self.monitor)
+            event, descriptor = message["event"], message["value"]
+            if event == zmq.EVENT_ACCEPTED:
+                self._connected.add(descriptor)
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._connected.discard(descriptor)
             if event in _EVENTS:
                 self._observer.connection(_EVENTS[zmq.Event(event)])
 
@@ -137,3 +162,11 @@ class CameraSocket:
             return
         self._held.setdefault(route, deque()).append(body)
         self._held_count += 1
+
+
+def _user_id(frame: zmq.Frame) -> str | None:
+    """Whom the ZAP handler found behind this message; None is nobody, and gets nowhere."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return None

@@ -55,10 +55,34 @@ class CameraDirectory:
             raise Refusal(RefusalReason.UNKNOWN_CAMERA, f"unknown camera {repr(claim)[:80]}")
         return camera
 
+    def only(self, holder: str | None) -> CameraDirectory:
+        """The directory as one camera's key sees it. holder: None for a key that nobody is bound to."""
+        return _HeldDirectory(self._by_name, holder)
+
     def line_of(self, name: str) -> int | None:
         """The line of a configured camera, else None."""
         camera = self._by_name.get(name)
         return camera.line if camera else None
+
+
+class _HeldDirectory(CameraDirectory):
+    """Lets a sender name the camera that its key is bound to and no other."""
+
+    def __init__(self, by_name: dict[str, Camera], holder: str | None) -> None:
+        self._by_name = by_name
+        self._holder = holder
+
+    def named(self, claim: object) -> Camera:
+        if self._holder is None:
+            raise Refusal(RefusalReason.NOT_AUTHORIZED, "this connection's key is not authorized, or not any more")
+        camera = super().named(claim)
+        if camera.name != self._holder:
+            raise Refusal(
+                RefusalReason.NOT_AUTHORIZED,
+                f"this connection's key is camera {self._holder}'s: it may not send as {camera.name}",
+                camera=self._holder,  # whose key it is, not whom it plays
+            )
+        return camera
 
 
 class SequenceWatch:

@@ -11,11 +11,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import zmq
+from zmq.auth import load_certificate
 
 MAGIC = b"APG1"
 RESEND_AFTER_S = 5.0
@@ -38,6 +40,24 @@ class Shot:
     part: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveKeys:
+    """What a sender needs where the service asks for keys (Z85): the server's public one and its own pair."""
+
+    server: bytes
+    public: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, server_key: Path, key_file: Path) -> CurveKeys:
+        """From `server.key` and `NAME.key_secret`. Raises OSError or ValueError, naming the file."""
+        server, _ = _certificate(server_key)
+        public, secret = _certificate(key_file)
+        if secret is None:
+            raise ValueError(f"expected a file with a secret key, {key_file} has the public one alone")
+        return cls(server=server, public=public, secret=secret)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Unanswered:
     parts: tuple[bytes, ...]
@@ -45,7 +65,10 @@ class _Unanswered:
 
 
 class NativeSender:
-    """One camera's connection. `boot` is a fresh id a sender start, so that its frames have keys of their own."""
+    """One camera's connection. `boot` is a fresh id a sender start, so that its frames have keys of their own.
+
+    curve: None where the service asks for no keys. One that does answers nobody else: replies stay out.
+    """
 
     def __init__(
         self,
@@ -53,6 +76,7 @@ class NativeSender:
         camera: str,
         *,
         window: int = 2,
+        curve: CurveKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.camera = camera
@@ -63,6 +87,10 @@ class NativeSender:
         self._socket = (context or zmq.Context.instance()).socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, 2 * window)
+        if curve is not None:
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server)
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public)
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret)
         self._socket.connect(connect)
 
     @property
@@ -148,3 +176,14 @@ class NativeSender:
 
     def _next_resend(self) -> float:
         return min((waiting.send_again_at for waiting in self._unanswered.values()), default=float("inf"))
+
+
+def _certificate(path: Path) -> tuple[bytes, bytes | None]:
+    """The public and the secret key of a ZeroMQ certificate; it may lack the secret one."""
+    try:
+        public, secret = load_certificate(path)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path} is no ZeroMQ certificate") from error
+    if any(key is not None and len(key) != 40 for key in (public, secret)):
+        raise ValueError(f"{path}: expected keys of 40 Z85 characters")
+    return public, secret

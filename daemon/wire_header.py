@@ -5,6 +5,7 @@ Both camera protocols use it. It knows no image and no camera.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,8 +54,7 @@ def read_header(data: bytes, *, msgpack_allowed: bool) -> dict[str, Any]:
     fields = _from_msgpack(data) if is_msgpack else _from_json(data)
     if not isinstance(fields, dict):
         raise bad_header(f"expected the header to be an object, got {type(fields).__name__}")
-    if _depth(fields) > MAX_DEPTH:
-        raise bad_header(f"expected a header nested at most {MAX_DEPTH} deep, got {_depth(fields)}")
+    _check_values(fields, room=MAX_DEPTH)
     return fields
 
 
@@ -125,9 +125,14 @@ def _from_msgpack(data: bytes) -> Any:
         raise bad_header(f"expected a msgpack header: {str(error)[:120]}") from error
 
 
-def _depth(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+def _check_values(value: object, *, room: int) -> None:
+    """Raise Refusal for NaN, infinity, or more than `room` levels. Goes no deeper itself: 1,200 bytes of "["
+    nest deeper than Python's stack."""
+    if isinstance(value, float) and not math.isfinite(value):  # JSON cannot say it, msgpack can
+        raise bad_header(f"expected finite numbers, got {value}")
+    if not isinstance(value, dict | list):
+        return
+    if room == 0:
+        raise bad_header(f"expected a header nested at most {MAX_DEPTH} deep")
+    for inner in value.values() if isinstance(value, dict) else value:
+        _check_values(inner, room=room - 1)

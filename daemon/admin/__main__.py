@@ -11,7 +11,22 @@ import typer
 from typer.main import get_command
 
 from core.errors import CoreError, DeviceError
-from daemon.admin import banks, calibrate, db, doctor, enroll, lines, products, score, threshold, verdicts
+from daemon.admin import (
+    banks,
+    calibrate,
+    dataset,
+    db,
+    doctor,
+    enroll,
+    evaluate,
+    keys,
+    lines,
+    products,
+    score,
+    threshold,
+    train,
+    verdicts,
+)
 from daemon.admin.session import Refused, Session, Unavailable
 from daemon.bank_cache import CacheUnavailable
 from daemon.exit_codes import ExitCode
@@ -47,7 +62,11 @@ app.command("products")(products.products)
 app.add_typer(banks.app, name="banks")
 app.command("threshold")(threshold.threshold)
 app.command("verdicts")(verdicts.verdicts)
+app.add_typer(keys.app, name="keys")
 app.command("score")(score.score)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 

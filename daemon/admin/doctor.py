@@ -19,7 +19,9 @@ from daemon.admin import options
 from daemon.admin.output import print_json, remark, show
 from daemon.admin.running import page
 from daemon.admin.session import Session
+from daemon.authorized_keys import KeysUnreadable, Role, authorized_file, read_authorized
 from daemon.bank_cache import CacheUnavailable
+from daemon.curve import server_pair
 from daemon.exit_codes import ExitCode
 from daemon.records import Records, RecordsUnavailable
 from daemon.settings import ConfigurationError, Settings
@@ -48,6 +50,7 @@ def doctor(context: typer.Context, as_json: options.AsJson = False) -> None:
         _sql(settings),
         _disk(settings.state.dir),
         _lines(settings),
+        _keys(settings),
         _socket("ingest.bind", settings.ingest.bind),
         _socket("publish.bind", settings.publish.bind),
         _socket("http.bind", f"tcp://{settings.http.bind}"),
@@ -145,6 +148,23 @@ def _lines(settings: Settings) -> Finding:
     if blind:
         return Finding("lines", "note", f"{detail}; no camera looks at line {', '.join(map(str, blind))}")
     return Finding("lines", "ok", detail)
+
+
+def _keys(settings: Settings) -> Finding:
+    """The server's pair as the daemon will look for it, and which cameras could not connect."""
+    if settings.ingest.security == "none":
+        return Finding("keys", "ok", 'not needed: ingest.security = "none"')
+    try:
+        public = server_pair(settings).public
+        keys = read_authorized(authorized_file(settings.state.dir)).keys
+    except (ConfigurationError, KeysUnreadable) as error:
+        return Finding("keys", "configuration", str(error))
+    keyed = {entry.name for entry in keys if entry.role is Role.CAMERA}
+    without = [camera.name for camera in settings.cameras if camera.name not in keyed]
+    detail = f"the server's public key is {public}; {len(keys)} keys are authorized"
+    if without:
+        return Finding("keys", "note", f"{detail}; without a key: {', '.join(without)}")
+    return Finding("keys", "ok", detail)
 
 
 def _socket(name: str, endpoint: str) -> Finding:

@@ -98,7 +98,7 @@ def score(
         "image_size": image_size,
         "stages": None if stages is None else options.whole_numbers(stages),
     }
-    chosen = _model(session.settings.model, model, asked)
+    chosen = chosen_model(session.settings.model, model, asked)
     if chosen.method == "bank" and not reference:
         raise typer.BadParameter(
             "method bank takes one good part or more to compare with", param_hint="--reference"
@@ -125,7 +125,7 @@ def score(
     show(rows, columns=PROVISIONAL_COLUMNS if held_against.thresholds else COLUMNS, as_json=as_json, empty="")
 
 
-def _model(configured: ModelSettings, preset: str | None, asked: dict[str, Any]) -> ModelSettings:
+def chosen_model(configured: ModelSettings, preset: str | None, asked: dict[str, Any]) -> ModelSettings:
     """The settings' model, or another one of which nothing but device and precision is the settings'.
 
     asked: settings by name, None where the command line leaves one open. The result names its method.
