@@ -14,7 +14,7 @@ from daemon.flow import Frame, RawFrame, Refusal, RefusalReason, Verdict
 from daemon.in_flight import InFlight, Owned
 from daemon.outbox import Outbox, OutboxUnavailable
 from daemon.verdicts import Provenance
-from daemon.wire import WireLimits
+from daemon.wire import Waiter, WireLimits
 
 RESTART = "restart"
 OUTBOX_FAILS = "the outbox cannot be written"
@@ -124,18 +124,30 @@ class Admission:
 
     def _check_room(self, raw: RawFrame) -> None:
         options, held = self._options, self._in_flight
-        if len(held) >= options.max_in_flight:
+        free, free_bytes = options.max_in_flight - len(held), options.max_in_flight_bytes - held.bytes_held
+        if free <= 0:
             raise self._busy(raw, f"{len(held)} frames in flight")
-        if held.bytes_held + raw.payload.nbytes > options.max_in_flight_bytes:
+        if raw.payload.nbytes > free_bytes:
             raise self._busy(raw, f"{held.bytes_held} bytes in flight")
+        # a camera may hold no more than is left for the others: alone it gets half, two get a third each
+        frames, size = held.held_by(raw.identity.camera)
+        if frames > free or size > free_bytes:
+            raise self._busy(raw, f"{frames} frames ({size} bytes) of this camera in flight")
         # every frame in flight will need a row, and no verdict may be lost for want of one
         if self._outbox.unrecorded + len(held) >= options.max_outbox_rows:
             raise self._busy(raw, "outbox full")
 
+    def closed_to(self, waiter: Waiter, camera: str) -> Refusal:
+        """BUSY for a frame that came in before the door closed, and could not be kept."""
+        refusal = Refusal(RefusalReason.BUSY, "", camera=camera, protocol=waiter.protocol, seq=waiter.seq)
+        return self._come_back(refusal, self.closed or OUTBOX_FAILS)
+
     def _busy(self, raw: RawFrame, why: str) -> Refusal:
+        return self._come_back(self._refusal(raw, RefusalReason.BUSY, ""), why)
+
+    def _come_back(self, refusal: Refusal, why: str) -> Refusal:
         wait_ms = self._options.retry_after_ms
-        detail = why if why == RESTART else f"retry_after_ms={wait_ms}: {why}"
-        refusal = self._refusal(raw, RefusalReason.BUSY, detail)
+        refusal.detail = why if why == RESTART else f"retry_after_ms={wait_ms}: {why}"
         refusal.retry_after_ms = wait_ms
         return refusal
 

@@ -37,7 +37,8 @@ from daemon.settings import ConfigurationError
 SCRIPTS = Path(__file__).resolve().parents[1] / "migrations"
 
 CONNECT_TIMEOUT_S = 3
-STATEMENT_TIMEOUT_S = 30
+LOCK_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 8
 BUSY_TIMEOUT_S = 5
 
 # Alembic keeps the running migration in module globals, so a process can run one at a time.
@@ -172,10 +173,28 @@ class Database:
     @contextmanager
     def _migrating(self) -> Iterator[Config]:
         self._at_head = False
-        with _one_migration, self._translated(), self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
+        with (
+            _one_migration,
+            self._translated(),
+            self._engine.begin() as connection,
+            _unhurried(connection),
+        ):
             yield _alembic_config(connection)
+
+
+@contextmanager
+def _unhurried(connection: Connection) -> Iterator[None]:
+    """A migration takes as long as the table is large; whoever runs it can end it."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    driver: Any = connection.connection.driver_connection
+    patience_s, driver.patience_s = driver.patience_s, None
+    try:
+        yield
+    finally:
+        driver.patience_s = patience_s
 
 
 def _alembic_config(connection: Connection | None = None) -> Config:
@@ -220,15 +239,32 @@ def _sqlite_engine(file: Path) -> Engine:
 
 
 def _server_engine(url: URL) -> Engine:
-    options: dict[str, Any] = {}
-    if url.get_backend_name() == "postgresql":
-        url = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-        options = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": CONNECT_TIMEOUT_S * 1000}
-        if "options" not in url.query:
-            options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
+    is_postgresql = url.get_backend_name() == "postgresql"
+    if is_postgresql and url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    options = _postgresql_options(url) if is_postgresql else {}
     try:
-        return create_engine(
+        engine = create_engine(
             url, connect_args=options, pool_size=2, pool_pre_ping=True, pool_timeout=CONNECT_TIMEOUT_S
         )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(f"records.url: no driver for {url.drivername!r} is installed") from error
+    if engine.driver == "psycopg":
+        event.listen(engine, "do_connect", _connect_patiently)
+    return engine
+
+
+def _postgresql_options(url: URL) -> dict[str, Any]:
+    """libpq parameters: limits that the server and the kernel keep; the client's own are in sql_patience."""
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": CONNECT_TIMEOUT_S * 1000}
+    if "options" not in url.query:
+        options["options"] = (
+            f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000} -c lock_timeout={LOCK_TIMEOUT_S * 1000}"
+        )
+    return options
+
+
+def _connect_patiently(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+    from daemon.sql_patience import PatientConnection  # psycopg is for those who use it
+
+    return PatientConnection.connect(*arguments, **options)

@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path`: temporary file, fsync, rename, fsync of the folder. Creates missing folders.
+
+    mode: the file's permissions.
 
     Raises OSError; what stood at `path` before is then untouched.
     """
@@ -19,7 +21,7 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
+        os.chmod(draft, mode)
         os.replace(draft, path)
     except BaseException:
         os.unlink(draft)

@@ -30,7 +30,7 @@ STAGES = ("decode", "encode", "match", "heatmap", "outbox")
 
 RETRY_REASONS = ("error", "oom")
 RESTART_REASONS = ("exited", "start_timeout", "silent", "hung")
-CONNECTION_EVENTS = ("accepted", "disconnected", "handshake_failed", "unreachable")
+CONNECTION_EVENTS = ("accepted", "disconnected", "handshake_failed", "key_refused", "unreachable")
 BANK_LOADS = (
     *product(("redis",), ("ok", "miss", "bad_sha", "unavailable")),
     *product(("file",), ("ok", "missing", "bad_sha")),

@@ -62,6 +62,7 @@ class RefusalReason(StrEnum):
     MALFORMED = "malformed"
     UNKNOWN_CAMERA = "unknown_camera"
     WRONG_LINE = "wrong_line"
+    NOT_AUTHORIZED = "not_authorized"
     BAD_HEADER = "bad_header"
     BAD_IMAGE = "bad_image"
     OVERSIZE = "oversize"

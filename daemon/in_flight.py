@@ -36,6 +36,8 @@ class InFlight:
         self._owned: dict[str, Owned] = {}
         self._deadlines: list[tuple[int, str]] = []
         self._by_line: Counter[int] = Counter()
+        self._by_camera: Counter[str] = Counter()
+        self._bytes_by_camera: Counter[str] = Counter()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -46,6 +48,10 @@ class InFlight:
         """Payload bytes of all frames in flight."""
         return self._bytes
 
+    def held_by(self, camera: str) -> tuple[int, int]:
+        """Frames in flight of one camera, and their payload bytes."""
+        return self._by_camera[camera], self._bytes_by_camera[camera]
+
     def add(self, owned: Owned) -> None:
         """Own a frame. Raises ValueError if its key is in flight already."""
         key = owned.frame.key
@@ -53,8 +59,7 @@ class InFlight:
             raise ValueError(f"frame {key!r} is in flight already")
         self._owned[key] = owned
         heapq.heappush(self._deadlines, (owned.frame.deadline_ns, key))
-        self._by_line[owned.frame.identity.line] += 1
-        self._bytes += owned.size
+        self._count(owned, 1)
 
     def get(self, key: str) -> Owned | None:
         """The frame of that key, or None once it has left."""
@@ -63,8 +68,7 @@ class InFlight:
     def settle(self, key: str) -> None:
         """Let a frame go, its verdict being durable. Raises KeyError if it is not in flight."""
         owned = self._owned.pop(key)
-        self._by_line[owned.frame.identity.line] -= 1
-        self._bytes -= owned.size
+        self._count(owned, -1)
         self._forget_settled_deadlines()
 
     def next_deadline_ns(self) -> int | None:
@@ -98,6 +102,13 @@ class InFlight:
     def count_by_line(self) -> dict[int, int]:
         """Frames in flight of every line that ever had one."""
         return dict(self._by_line)
+
+    def _count(self, owned: Owned, by: int) -> None:
+        identity = owned.frame.identity
+        self._by_line[identity.line] += by
+        self._by_camera[identity.camera] += by
+        self._bytes_by_camera[identity.camera] += by * owned.size
+        self._bytes += by * owned.size
 
     def _awaits(self, deadline_ns: int, key: str) -> bool:
         owned = self._owned.get(key)

@@ -20,6 +20,7 @@ from daemon.camera_socket import CameraSocket, Message
 from daemon.cameras import CameraDirectory, SequenceWatch
 from daemon.clock import Clock
 from daemon.dispatch import Dispatcher
+from daemon.door import Door, OpenDoor
 from daemon.flow import RawFrame, Refusal
 from daemon.in_flight import InFlight, Owned
 from daemon.ledger import Committed, Ledger, Settled
@@ -71,8 +72,10 @@ class Ingress:
         publisher: VerdictPublisher,
         observer: Observer,
         clock: Clock,
+        door: Door | None = None,
     ) -> None:
         self._cameras = cameras
+        self._door = door or OpenDoor(cameras)
         self._options = options
         self._recording = recording
         self._workers = workers
@@ -136,6 +139,7 @@ class Ingress:
         self._turns += 1
         self._socket.watch_connections()
         self._socket.flush()
+        self._publisher.check_keys()
         messages = self._socket.receive(limit=MESSAGES_A_TURN, limit_bytes=BYTES_A_TURN)
         for message in messages:
             self._take_in(message)
@@ -170,7 +174,7 @@ class Ingress:
 
     def _take_in(self, message: Message) -> None:
         try:
-            raw = parse(message.route, message.parts, self._cameras, self._options.limits)
+            raw = parse(message.route, message.parts, self._door.cameras_for(message), self._options.limits)
         except Refusal as refusal:
             self._observer.message_unreadable()
             self._refuse(message.route, refusal)
@@ -245,7 +249,9 @@ class Ingress:
         """The turn's one transaction, then everything that had to wait for it. False if it failed."""
         started_ns = self._clock.monotonic_ns()
         try:
-            committed = self._ledger.commit(self._recording.recorded_up_to)
+            committed = self._ledger.commit(
+                self._recording.recorded_up_to, probe=self._admission.closed == OUTBOX_FAILS
+            )
         except OutboxUnavailable as error:
             self._outbox_failed(error)
             return False
@@ -280,6 +286,21 @@ class Ingress:
             log.error("nothing is let in while the outbox fails: %s", error)
             self._admission.closed = OUTBOX_FAILS
         self._observer.dependency_error("outbox")
+        for owned in self._ledger.give_back():  # its sender's again, and counted as refused
+            refusal = self._turn_away(owned)
+            if refusal is not None:
+                self._observer.frame_refused(refusal, line=owned.frame.identity.line)
+        for owned in self._ledger.overdue():  # its verdict comes when there is space; nobody waits so long
+            self._turn_away(owned)
+
+    def _turn_away(self, owned: Owned) -> Refusal | None:
+        """Tell everyone who waits for this frame to come back; what the first was told."""
+        waiters = owned.waiters + self._replies.take_back(owned.frame.key)
+        owned.waiters = []
+        refusals = [self._admission.closed_to(waiter, owned.frame.identity.camera) for waiter in waiters]
+        for waiter, refusal in zip(waiters, refusals, strict=True):
+            self._replies.refusal(waiter.route, refusal)
+        return refusals[0] if refusals else None
 
     def _outbox_works(self) -> None:
         if self._admission.closed == OUTBOX_FAILS:

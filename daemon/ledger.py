@@ -1,7 +1,8 @@
 """The books of ingress: which frames are owned, what was decided, and what of it is durable.
 
 It keeps the table of frames in flight and the outbox consistent. Whatever changed since the last commit is
-staged, and stays staged while the outbox cannot be written: nothing is lost and nothing is acknowledged.
+staged; while the outbox cannot be written verdicts stay staged and new frames can be given back: nothing is
+lost and nothing is acknowledged.
 Knows no socket.
 """
 
@@ -97,17 +98,33 @@ class Ledger:
             self._outbox.commit(verdicts=verdicts)
         return frames, verdicts
 
-    def commit(self, recorded_up_to: int) -> Committed | None:
+    def give_back(self) -> list[Owned]:
+        """Frames that never became durable, owned no longer: their senders still have them."""
+        fresh, self._fresh = self._fresh, []
+        keys = {owned.frame.key for owned in fresh}
+        self._decided = [settled for settled in self._decided if settled.verdict.key not in keys]
+        for key in keys:
+            self._in_flight.settle(key)
+        return fresh
+
+    def overdue(self) -> list[Owned]:
+        """Frames that are decided and past their deadline, and whose verdicts cannot be made durable."""
+        now_ns = self._clock.monotonic_ns()
+        return [settled.owned for settled in self._decided if settled.owned.frame.deadline_ns <= now_ns]
+
+    def commit(self, recorded_up_to: int, *, probe: bool = False) -> Committed | None:
         """Make everything staged durable in one transaction; None where there was nothing.
 
-        recorded_up_to: what the recorder has written to SQL. Raises OutboxUnavailable; all stays staged.
+        recorded_up_to: what the recorder has written to SQL. probe: write also where nothing is staged.
+        Raises OutboxUnavailable; all stays staged.
         """
-        if not (self._fresh or self._decided or recorded_up_to > self._outbox.recorded_up_to):
+        if not (self._fresh or self._decided or recorded_up_to > self._outbox.recorded_up_to or probe):
             return None
         self._outbox.commit(
             pending=[owned.frame for owned in self._fresh],
             verdicts=[settled.verdict for settled in self._decided],
             recorded_up_to=recorded_up_to,
+            probe=probe,
         )
         committed = Committed(stored=self._fresh, settled=self._decided)
         self._fresh, self._decided = [], []

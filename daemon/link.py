@@ -78,7 +78,8 @@ class WorkerStatus:
     """A heartbeat, sent every second by a thread of its own, whatever the scorer is doing.
 
     progress: counts scorer loop turns (it also turns when idle); with `busy_ms` (how long the current batch
-    has been running, 0 when idle) it tells a slow worker from a hung one.
+    has been running, 0 when idle) it tells a slow worker from a hung one. slowest_batch_ms: of the warm-up; how
+    long a batch may rightly take depends on it.
     lines: line id -> {"product", "bank", "threshold", "threshold_state", "error"}.
     """
 
@@ -90,6 +91,7 @@ class WorkerStatus:
     progress: int
     busy_ms: float
     queued: int
+    slowest_batch_ms: float = 0.0
     device: str = ""
     precision: str = ""
     model_id: str = ""

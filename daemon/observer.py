@@ -59,7 +59,10 @@ class Observer:
         """A call to a dependency failed. May be called from any thread."""
 
     def connection(self, event: str) -> None:
-        """A socket-monitor event of the camera socket: accepted, disconnected, handshake_failed."""
+        """Of the camera socket: accepted, disconnected, handshake_failed, unreachable; of both: key_refused.
+
+        May be called from any thread.
+        """
 
     def batch(self, report: BatchReport) -> None:
         """A worker finished a batch."""

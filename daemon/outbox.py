@@ -107,12 +107,18 @@ class Outbox:
         return None if row is None else from_text(row[0])
 
     def commit(
-        self, *, pending: Sequence[Frame] = (), verdicts: Sequence[Verdict] = (), recorded_up_to: int = 0
+        self,
+        *,
+        pending: Sequence[Frame] = (),
+        verdicts: Sequence[Verdict] = (),
+        recorded_up_to: int = 0,
+        probe: bool = False,
     ) -> None:
         """One durable transaction: new frames, new verdicts (their pending rows go), and what SQL has by now.
 
         A frame that is decided in the same turn it came needs no pending row. The first verdict of a key
-        stands. Raises OutboxUnavailable, and then nothing has changed.
+        stands. probe: write something in any case, to learn whether that works. Raises OutboxUnavailable, and
+        then nothing has changed.
         """
         decided = {verdict.key for verdict in verdicts}
         up_to = max(self._up_to, min(recorded_up_to, self._last))
@@ -121,7 +127,7 @@ class Outbox:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._insert_pending([frame for frame in pending if frame.key not in decided])
                 self._insert_verdicts(verdicts)
-                if up_to > self._up_to:
+                if up_to > self._up_to or probe:
                     self._mark(up_to)
                 last = _number(self._connection, _LAST_POSITION)
         except sqlite3.Error as error:

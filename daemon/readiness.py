@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHECKS = ("serving", "schema", "worker", "selftest", "banks", "outbox")
+CHECKS = ("serving", "keys", "schema", "worker", "selftest", "banks", "outbox")
 """The readiness checks, by the name they have on /readyz and in the metric aprilgan_ready{reason}."""
 
 
@@ -21,6 +21,7 @@ class Facts:
     """What readiness is decided from.
 
     serving: the cameras' socket is bound and read; false before start and from SIGTERM on.
+    keys: None when the authorized keys can be read or none are needed, else why nobody new comes in.
     schema: None when SQL holds the revision this program knows, else what is wrong.
     worker: None when the worker is ready and beats, else what is wrong.
     selftest: "passed" | "failed" | "skipped".
@@ -28,6 +29,7 @@ class Facts:
     """
 
     serving: bool
+    keys: str | None = None
     schema: str | None
     worker: str | None
     selftest: str
@@ -44,6 +46,7 @@ def readiness(facts: Facts) -> dict[str, Check]:
     missing = "; ".join(f"line {line}: {why}" for line, why in sorted(facts.missing_banks.items()))
     return {
         "serving": Check(ok=facts.serving, detail="reading cameras" if facts.serving else "not reading cameras"),
+        "keys": Check(ok=facts.keys is None, detail=facts.keys or "readable, or not needed"),
         "schema": Check(ok=facts.schema is None, detail=facts.schema or "at head"),
         "worker": Check(ok=facts.worker is None, detail=facts.worker or "ready"),
         "selftest": Check(ok=facts.selftest != "failed", detail=facts.selftest),

@@ -32,6 +32,12 @@ class Replies:
         for waiter, key in promised:
             self._socket.reply(waiter.route, queued_reply(waiter, key))
 
+    def take_back(self, key: str) -> list[Waiter]:
+        """Whom "queued" was promised for a frame that did not become durable."""
+        taken = [waiter for waiter, promised in self._promised if promised == key]
+        self._promised = [promise for promise in self._promised if promise[1] != key]
+        return taken
+
     def turn_away(self, waiters: list[Waiter], *, retry_after_ms: int) -> None:
         """The service ends and nothing became durable: `BUSY restart`, also to whom "queued" was promised."""
         waiters = waiters + [waiter for waiter, _ in self._promised]

@@ -23,8 +23,10 @@ from daemon.camera_socket import CameraSocket
 from daemon.cameras import CameraDirectory
 from daemon.caretaker import Caretaker, Watched
 from daemon.clock import SystemClock
+from daemon.curve import Guard, ZapHandler
 from daemon.database import RecordsUnavailable
 from daemon.dependencies import DependencyWatch
+from daemon.door import door_of
 from daemon.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from daemon.exit_codes import ExitCode
 from daemon.health import HealthServer, Pages
@@ -103,6 +105,7 @@ class _Builder:
         self._running = running
         self._state = settings.state.dir.resolve()
         self._clock = SystemClock()
+        self._guard = Guard.of(settings)
         self._observer = PrometheusObserver(
             lines=settings.lines,
             cameras=settings.cameras,
@@ -126,6 +129,7 @@ class _Builder:
         recorder = Recorder(outbox=self._state / "outbox.db", records=records, observer=self._observer)
         workers = self._open_workers(context)
         cameras, publisher = self._bind(context)
+        zap = self._start_zap(context, cameras)
         ingress = self._ingress(outbox, recorder, workers, cameras, publisher)
         # The loop's own drain is long over then; this one tells late senders BUSY and marks what SQL took.
         running.callback(ingress.drain)
@@ -143,10 +147,11 @@ class _Builder:
                 recorder=recorder,
                 dependencies=dependencies,
                 started_at=self._clock.now(),
+                keys=None if self._guard is None else self._guard.ring,
             )
         )
         http = self._start_pages(vitals)
-        self._start_caretaker(vitals, notifier, http, recorder, dependencies)
+        self._start_caretaker(vitals, notifier, http, recorder, dependencies, zap)
         log.info(
             "cameras send to %s, verdicts are published on %s, pages are on port %d",
             cameras.endpoint,
@@ -165,11 +170,23 @@ class _Builder:
         return records
 
     def _bind(self, context: zmq.Context[zmq.Socket[bytes]]) -> tuple[CameraSocket, VerdictPublisher]:
-        publisher = VerdictPublisher(context, self._settings.publish.bind)
+        publisher = VerdictPublisher(context, self._settings.publish.bind, guard=self._guard)
         self._running.callback(partial(publisher.close, linger_ms=LAST_REPLIES_MS))
-        cameras = CameraSocket(context, self._settings.ingest.bind, observer=self._observer)
+        cameras = CameraSocket(context, self._settings.ingest.bind, observer=self._observer, guard=self._guard)
         self._running.callback(partial(cameras.close, linger_ms=LAST_REPLIES_MS))
         return cameras, publisher
+
+    def _start_zap(self, context: zmq.Context[zmq.Socket[bytes]], cameras: CameraSocket) -> ZapHandler | None:
+        """Who asked before it answers waits for it: a secured socket lets nobody in by itself."""
+        if self._guard is None:
+            return None
+        most = self._settings.ingest.max_connections
+        zap = ZapHandler(
+            context, self._guard.ring, observer=self._observer, has_room=lambda: cameras.connections <= most
+        )
+        self._running.callback(zap.stop)
+        zap.start()
+        return zap
 
     def _start_dependencies(self, records: Records) -> DependencyWatch:
         settings = self._settings
@@ -189,10 +206,13 @@ class _Builder:
 
     def _open_workers(self, context: zmq.Context[zmq.Socket[bytes]]) -> ZmqWorkerPort:
         worker = self._settings.worker
+        launcher = WorkerLauncher(self._settings, self._stop)
+        self._running.callback(launcher.close)
         workers = ZmqWorkerPort(
             context,
             run_dir=self._state / "run",
-            launch=WorkerLauncher(self._settings, self._stop),
+            launch=launcher,
+            prepare=launcher.prepare,
             watch=WorkerWatch(
                 WatchOptions(
                     start_timeout_s=worker.start_timeout_s,
@@ -215,8 +235,10 @@ class _Builder:
         publisher: VerdictPublisher,
     ) -> Ingress:
         settings = self._settings
+        directory = CameraDirectory.of(settings.lines, settings.cameras)
         return Ingress(
-            cameras=CameraDirectory.of(settings.lines, settings.cameras),
+            cameras=directory,
+            door=door_of(directory, self._guard),
             options=IngressOptions(
                 state_dir=self._state,
                 provenance=Provenance(software_version=__version__, host=socket.gethostname()),
@@ -252,6 +274,7 @@ class _Builder:
         http: HealthServer,
         recorder: Recorder,
         dependencies: DependencyWatch,
+        zap: ZapHandler | None,
     ) -> None:
         caretaker = Caretaker(
             Watched(
@@ -259,6 +282,7 @@ class _Builder:
                     "recorder": lambda: recorder.alive,
                     "http": lambda: http.alive,
                     "dependencies": dependencies.is_alive,
+                    **({} if zap is None else {"keys": zap.is_alive}),
                 },
                 checks=vitals.ready,
                 marks=vitals.marks,

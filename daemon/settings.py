@@ -62,11 +62,17 @@ class StateSettings(_Section):
 
 
 class IngestSettings(_Section):
-    """The camera socket and what it lets in. Sizes in bytes, images in pixels."""
+    """The camera socket and what it lets in. Sizes in bytes, images in pixels.
+
+    security: "curve" secures the publish socket as well. server_secret_key: a credential; without one the
+    pair lies in the state folder. max_connections: cameras connected at once, enforced with "curve".
+    """
 
     bind: str = "tcp://127.0.0.1:5555"
     security: Literal["none", "curve"] = "none"
+    server_secret_key: SecretStr | None = None
     allow_insecure: bool = False
+    max_connections: int = Field(default=256, ge=1)
     max_message_bytes: int = Field(default=64 * MIB, ge=MIB, le=128 * MIB)
     max_pixels: int = Field(default=64_000_000, ge=256)
     max_in_flight: int = Field(default=256, ge=1)
@@ -125,11 +131,16 @@ class ModelSettings(_Section):
 
 
 class WorkerSettings(_Section):
-    """How the worker process is watched. Seconds."""
+    """How the worker process is watched. Seconds.
+
+    batch_timeout_s: longer by itself where the warm-up's batches are slow. standby: whether a second process
+    that has imported everything waits to take over; "auto": where 4 GiB of memory are free.
+    """
 
     start_timeout_s: float = Field(default=120.0, gt=0)
     beat_timeout_s: float = Field(default=3.0, gt=0.5)
-    batch_timeout_s: float = Field(default=30.0, gt=0)
+    batch_timeout_s: float = Field(default=3.5, gt=0)
+    standby: bool | Literal["auto"] = "auto"
     decode_threads: int = Field(default=2, ge=1, le=64)
 
 
@@ -219,18 +230,18 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"cameras: {camera.name!r} looks at line {camera.line}; configured are {sorted(line_ids)}"
                 )
-        if self.ingest.security == "curve":
-            raise ValueError(
-                'ingest: security = "curve" is not in this version, and nothing weaker is put in its place; '
-                "bind to loopback, or set allow_insecure = true if the network itself is trusted"
-            )
+        self._refuse_open_sockets()
+        return self
+
+    def _refuse_open_sockets(self) -> None:
+        if self.ingest.security == "curve" or self.ingest.allow_insecure:
+            return
         for section, bind in (("ingest", self.ingest.bind), ("publish", self.publish.bind)):
-            if not self.ingest.allow_insecure and not re.match(LOCAL_ENDPOINT, bind):
+            if not re.match(LOCAL_ENDPOINT, bind):
                 raise ValueError(
                     f"{section}: without security a socket is for loopback and ipc, got bind = {bind!r} "
-                    f"(set ingest.allow_insecure = true if the network itself is trusted)"
+                    f'(set ingest.security = "curve", or allow_insecure = true if the network itself is trusted)'
                 )
-        return self
 
     @property
     def records_url(self) -> str:

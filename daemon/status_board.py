@@ -57,6 +57,7 @@ class StatusBoard:
         self._progress = 0
         self._busy_since_ns: int | None = None
         self._model: dict[str, str] = {}
+        self._slowest_ns = 0
         self._selftest = "skipped"
         self._heatmaps: Counter[str] = Counter()
 
@@ -76,6 +77,11 @@ class StatusBoard:
         """The encoder is there."""
         with self._lock:
             self._model = {"device": device, "precision": precision, "model_id": model_id}
+
+    def warmed(self, *, slowest_ns: int) -> None:
+        """The warm-up is over; its slowest batch took so long."""
+        with self._lock:
+            self._slowest_ns = slowest_ns
 
     def turned(self) -> None:
         """The scorer loop began a turn."""
@@ -108,6 +114,7 @@ class StatusBoard:
                 phase=self._phase,
                 progress=self._progress,
                 busy_ms=0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e6,
+                slowest_batch_ms=self._slowest_ns / 1e6,
                 queued=self._queued(),
                 selftest=self._selftest,
                 redis_up=banks.redis_up,

@@ -1,7 +1,8 @@
 """The life of a worker as its parent sees it: the process, and the judgement whether it still works.
 
-`WorkerProcess` starts and ends; `WorkerWatch` is pure and judges heartbeats by an injected clock. Who acts
-on the judgement is `daemon.worker_port`.
+`Standby` is a process that has imported everything and waits, `WorkerProcess` one that was told its life.
+`WorkerWatch` is pure and judges heartbeats by an injected clock. Who acts on the judgement is
+`daemon.worker_port`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from daemon.worker_config import WorkerConfig
 __all__ = ["Health", "WatchOptions", "WorkerConfig", "WorkerProcess", "WorkerWatch"]
 
 SECOND = 1_000_000_000
+SLOWER_THAN_WARM = 20
+"""A batch takes longer than in the warm-up, by a busy machine and by large banks; not by so much."""
 
 
 class Health(StrEnum):
@@ -30,12 +33,53 @@ class Health(StrEnum):
     HUNG = "hung"
 
 
-class WorkerProcess:
-    """One life of a worker. Start it from a thread that lives as long as the process (daemon.children)."""
+class Standby:
+    """A worker process that nobody has told its life yet: it imports, then waits on its standard input.
 
-    def __init__(self, config: WorkerConfig) -> None:
+    Start it from a thread that lives as long as the process (daemon.children).
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The waiting process, None where there is none."""
+        return None if self._process is None else self._process.pid
+
+    def prepare(self) -> None:
+        """Start one, unless one waits already."""
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._process = _spawn()
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """The waiting process, or a fresh one where none waits; it is the caller's from now on."""
+        process, self._process = self._process, None
+        if process is None:
+            return _spawn()
+        if process.poll() is None:
+            return process
+        _reap(process)
+        return _spawn()
+
+    def close(self) -> None:
+        """End the waiting process; it holds nothing."""
+        if self._process is not None:
+            self._process.kill()
+            _reap(self._process)
+            self._process = None
+
+
+class WorkerProcess:
+    """One life of a worker: in `process`, or in a fresh one.
+
+    Start it from a thread that lives as long as the process (daemon.children).
+    """
+
+    def __init__(self, config: WorkerConfig, process: subprocess.Popen[bytes] | None = None) -> None:
         self.config = config
-        self._process = children.spawn([sys.executable, "-m", "daemon.worker"], stdin=subprocess.PIPE)
+        self._process = process or _spawn()
         self._tell(config.to_line())
 
     @property
@@ -55,8 +99,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it now and reap it; a stopped (SIGSTOP) process dies of this as well."""
         self._process.kill()
-        self._process.wait()
-        self._hang_up()
+        _reap(self._process)
 
     def stop(self, timeout_s: float) -> int:
         """Ask it to finish what it holds, wait at most `timeout_s`, then kill. Returns its exit status."""
@@ -76,16 +119,27 @@ class WorkerProcess:
             self._process.stdin.close()
 
 
+def _spawn() -> subprocess.Popen[bytes]:
+    return children.spawn([sys.executable, "-m", "daemon.worker"], stdin=subprocess.PIPE)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
     """Patience, in seconds (settings [worker]), and the pauses before each restart in a row.
 
+    batch_timeout_s: or SLOWER_THAN_WARM times the slowest batch of the warm-up, where that is longer.
     healthy_s: a worker that was ready this long starts the pauses over.
     """
 
     start_timeout_s: float = 120.0
     beat_timeout_s: float = 3.0
-    batch_timeout_s: float = 30.0
+    batch_timeout_s: float = 3.5
     pauses_s: tuple[float, ...] = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
     healthy_s: float = 60.0
 
@@ -104,7 +158,7 @@ class WorkerWatch:
         self._beat_ns = 0
         self._ready_ns: int | None = None
         self._progress: tuple[int, int] = (-1, 0)
-        self._busy_ms = 0.0
+        self._busy_ms = self._slowest_ms = 0.0
 
     @property
     def ready(self) -> bool:
@@ -117,14 +171,14 @@ class WorkerWatch:
         self._started_ns = self._beat_ns = now_ns
         self._ready_ns = None
         self._progress = (-1, now_ns)
-        self._busy_ms = 0.0
+        self._busy_ms = self._slowest_ms = 0.0
 
     def seen(self, status: WorkerStatus, now_ns: int) -> None:
         """A heartbeat arrived. One of an earlier life is ignored."""
         if status.life != self._life:
             return
         self._beat_ns = now_ns
-        self._busy_ms = status.busy_ms
+        self._busy_ms, self._slowest_ms = status.busy_ms, status.slowest_batch_ms
         if status.phase == "ready" and self._ready_ns is None:
             self._ready_ns = now_ns
         if status.progress != self._progress[0] or status.phase != "ready":
@@ -141,7 +195,8 @@ class WorkerWatch:
             return Health.SILENT
         # it beats, but its scorer may hang in a batch, or between batches
         stuck_ns = max(now_ns - self._progress[1], int(self._busy_ms * 1e6))
-        return Health.HUNG if stuck_ns > self._options.batch_timeout_s * SECOND else Health.OK
+        patience_s = max(self._options.batch_timeout_s, SLOWER_THAN_WARM * self._slowest_ms / 1e3)
+        return Health.HUNG if stuck_ns > patience_s * SECOND else Health.OK
 
     def restart_at_ns(self, now_ns: int) -> int:
         """When to start the next life of a worker that was lost now: at once first, then ever later."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from daemon import __version__
+from daemon.authorized_keys import KeyRing, Role
 from daemon.dependencies import DependencyWatch
 from daemon.ingress import Ingress
 from daemon.outbox import Outbox
@@ -26,7 +27,7 @@ LIVE_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What there is to look at."""
+    """What there is to look at. keys: None without CURVE."""
 
     settings: Settings
     stop: StopFlag
@@ -36,6 +37,7 @@ class Parts:
     recorder: Recorder
     dependencies: DependencyWatch
     started_at: datetime
+    keys: KeyRing | None = None
 
 
 class Vitals:
@@ -65,6 +67,7 @@ class Vitals:
         return readiness(
             Facts(
                 serving=parts.ingress.turns > 0 and not parts.stop.is_set(),
+                keys=parts.keys.fault if parts.keys else None,
                 schema=parts.dependencies.seen.schema,
                 worker=None if parts.workers.ready else (status.phase if status else "starting"),
                 selftest=status.selftest if status else "skipped",
@@ -105,6 +108,7 @@ class Vitals:
             "started_at": parts.started_at.isoformat(),
             "ready": all(check.ok for check in self.ready().values()),
             "degraded": self._down(),
+            "security": self._security(),
             "in_flight": parts.ingress.frames_in_flight,
             "outbox_rows": parts.outbox.unrecorded,
             "lines": {str(line.id): self._line(line.id) for line in parts.settings.lines},
@@ -114,6 +118,13 @@ class Vitals:
     def _down(self) -> list[str]:
         seen = self._parts.dependencies.seen
         return [name for name, up in (("SQL", seen.db_up), ("Redis", seen.redis_up)) if not up]
+
+    def _security(self) -> dict[str, Any]:
+        keys = self._parts.keys
+        if keys is None:
+            return {"mode": "none"}
+        counts = {f"{role}_keys": keys.count(role) for role in Role}
+        return {"mode": "curve", **counts, "fault": keys.fault}
 
     def _line(self, line_id: int) -> dict[str, Any]:
         line, settings = self._parts.settings.line(line_id), self._parts.settings

@@ -1,13 +1,15 @@
 """The worker process, `python -m daemon.worker`: builds its threads, and ends with a named exit code.
 
-Started by daemon.supervisor with its configuration on standard input. It ends when standard input does
-(finishing what it holds), or with its parent. Only the scorer, in the main thread, touches the GPU.
+Started by daemon.supervisor with its configuration on standard input, at once or (a standby) when its
+predecessor is lost. It ends when standard input does (finishing what it holds), or with its parent. Only the
+scorer, in the main thread, touches the GPU.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 import threading
 from typing import Any
@@ -121,6 +123,7 @@ class Worker:
             shortest_deadline_ns=self._config.shortest_deadline_ms * 1_000_000,
             clock=self._clock,
         )
+        self._board.warmed(slowest_ns=max(warmed.batch_ns.values(), default=0))
         times = {bucket: f"{ns / 1e6:.1f} ms" for bucket, ns in warmed.batch_ns.items()}
         log.info("warm: batches of at most %d (measured %s)", warmed.max_size, times)
         return warmed
@@ -180,21 +183,35 @@ class Worker:
         self._context.term()
 
 
-def read_config() -> WorkerConfig:
-    """The first line of standard input. Raises WorkerConfigError."""
+def read_config() -> WorkerConfig | None:
+    """The first line of standard input, waiting for it; None where it ends without. Raises WorkerConfigError."""
     with open(STDIN, "rb", buffering=0, closefd=False) as stdin:
-        return WorkerConfig.from_line(stdin.readline())
+        line = stdin.readline()
+    return WorkerConfig.from_line(line) if line else None
+
+
+def import_ahead() -> None:
+    """All that a life imports before it loads weights: nearly the whole time from its start to READY."""
+    from core.towers import import_libraries
+
+    import_libraries()
+    _ = core.load_scorer, core.bank_from_bytes  # `core` imports what it names when it is named
 
 
 def main() -> int:
     """Run one life and say how it ended."""
+    allocator.keep_freed_memory()
+    if not select.select([STDIN], [], [], 0)[0]:  # a standby
+        children.die_with_parent(os.getppid())
+        import_ahead()
     try:
         config = read_config()
     except WorkerConfigError as error:
         logging.getLogger(__name__).error("%s", error)
         return ExitCode.USAGE
+    if config is None:  # a standby that nobody needed
+        return ExitCode.OK
     children.die_with_parent(config.parent_pid)
-    allocator.keep_freed_memory()
     logs.configure(format=config.log_format, level=config.log_level)
     threading.excepthook = _end_with_the_thread
     sys.setswitchinterval(GIL_SWITCH_S)

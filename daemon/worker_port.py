@@ -75,7 +75,10 @@ Launch = Callable[[int, str, str], Process]
 
 
 class ZmqWorkerPort:
-    """One supervised worker process behind a PUSH (frames) and a PULL (answers), both ipc in `run_dir`."""
+    """One supervised worker process behind a PUSH (frames) and a PULL (answers), both ipc in `run_dir`.
+
+    prepare: called when a life is ready, to make the next start short.
+    """
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class ZmqWorkerPort:
         observer: Observer,
         clock: Clock,
         worker: int = 0,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = context
         self._run_dir = run_dir
@@ -95,6 +99,7 @@ class ZmqWorkerPort:
         self._observer = observer
         self._clock = clock
         self._gpu = str(worker)
+        self._prepare = prepare
         self._process: Process | None = None
         self._frames: zmq.Socket[bytes] | None = None
         self._life = 0
@@ -179,6 +184,7 @@ class ZmqWorkerPort:
             if self._watch.ready and not was_ready:
                 log.info("worker %s is ready (life %d, pid %d)", self._gpu, self._life, message.pid)
                 self._observer.worker_up(self._gpu, up=True)
+                self._prepare()
 
     def _start(self, now_ns: int) -> None:
         self._life += 1

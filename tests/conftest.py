@@ -45,3 +45,12 @@ def weave() -> Callable[..., np.ndarray]:
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """One PostgreSQL server for the whole run; each test takes a database of its own."""
+    from tests.daemon.postgres_rig import running_postgres
+
+    with running_postgres() as server:
+        yield server

@@ -70,9 +70,10 @@ OF_THE_METHOD = (
             Change("core/encoder.py", 'output_fmt="NCHW",', 'output_fmt="NCHW", output_extra_tokens=True,'),
             Change(
                 "core/encoder.py",
-                "tuple(stage.flatten(2).transpose(1, 2) for stage in maps)",
-                "tuple(torch.cat([cls, stage.flatten(2).transpose(1, 2)], dim=1)[:, :-1]"
-                ' for cls, stage in zip(output["image_intermediates_prefix"], maps))',
+                'maps = tuple(output["image_intermediates"][: len(self.stages)])',
+                "maps = tuple(torch.cat([cls, stage.flatten(2).transpose(1, 2)], dim=1)[:, :-1].transpose(1, 2)"
+                ".reshape(stage.shape) for cls, stage in"
+                ' zip(output["image_intermediates_prefix"], output["image_intermediates"]))',
             ),
         ),
     ),
@@ -140,23 +141,22 @@ OF_THE_METHOD = (
         "product A reads product B's bank",
         OWN_BANK,
         "core/scorer.py",
-        "self._match_one(features.rows(rows), rows, prepared, want_map)",
-        "self._match_one(features.rows(rows), rows, banks[0], want_map)",
+        "[memory.tokens[index] for memory in memories]",
+        "[memories[0].tokens[index] for memory in memories]",
     ),
-    Mutant(
+    one(
+        "product A reads product B's rule",
+        OWN_BANK,
+        "core/scorer.py",
+        "self._judged(evidence, mine, prepared, want_map)",
+        "self._judged(evidence, mine, banks[0], want_map)",
+    ),
+    one(
         "product A reads product B's words",
         OWN_BANK,
-        (
-            Change(
-                "core/scorer.py", "from dataclasses import dataclass", "from dataclasses import dataclass, replace"
-            ),
-            Change(
-                "core/scorer.py",
-                "self._match_one(features.rows(rows), rows, prepared, want_map)",
-                "self._match_one(features.rows(rows), rows,"
-                " replace(prepared, text_features=banks[0].text_features), want_map)",
-            ),
-        ),
+        "core/scorer.py",
+        "                prepared.text_features,\n            )",
+        "                banks[0].text_features,\n            )",
     ),
     one(
         "the other activation",
@@ -277,4 +277,44 @@ OF_THE_STREAM = (
     ),
 )
 
-MUTANTS = (*OF_THE_METHOD, *OF_THE_STREAM)
+OVERLAP = "tests/core/metrics/test_per_region_overlap.py::"
+
+OF_THE_METRICS = (
+    one(
+        "regions touch at their sides alone",
+        OVERLAP + "test_pixels_that_touch_at_a_corner_are_one_region",
+        "core/metrics/per_region_overlap.py",
+        "connectivity=8",
+        "connectivity=4",
+    ),
+    one(
+        "overlap not cut on the line at the limit",
+        OVERLAP + "test_the_limit_cuts_the_line_that_a_tie_makes",
+        "core/metrics/per_region_overlap.py",
+        "share * np.diff(y) / 2",
+        "np.diff(y) / 2",
+    ),
+    one(
+        "overlap weighed by the region's size",
+        OVERLAP + "test_a_region_counts_alike_whatever_its_size",
+        "core/metrics/pixel_level.py",
+        "weights=1.0 / (items >> PLACE_BITS)",
+        "weights=np.ones(len(items))",
+    ),
+    one(
+        "reference overlap finds the threshold itself",
+        OVERLAP + "test_the_reference_form_detects_strictly_above_its_first_threshold_the_least_score",
+        "core/metrics/score_curve.py",
+        "self.overlap[place + 1 :]",
+        "self.overlap[place:]",
+    ),
+    one(
+        "a tie counts as the right order",
+        "tests/core/metrics/test_pixel_level.py::test_a_constant_map_tells_nothing_and_says_so",
+        "core/metrics/threshold_figures.py",
+        "(piece.false_above + piece.false) / 2",
+        "piece.false_above",
+    ),
+)
+
+MUTANTS = (*OF_THE_METHOD, *OF_THE_STREAM, *OF_THE_METRICS)

@@ -16,6 +16,8 @@ import zmq
 from daemon.admission import IngressOptions
 from daemon.camera_socket import CameraSocket
 from daemon.cameras import Camera, CameraDirectory
+from daemon.curve import Guard
+from daemon.door import door_of
 from daemon.flow import RawFrame, Refusal, Verdict
 from daemon.ingress import Ingress
 from daemon.link import FrameHeader, ScoredBatch, ScoredFrame, WorkerStatus, pack_upward, unpack_upward
@@ -169,17 +171,22 @@ def reject(key: str, *, heatmap: str | None = None) -> ScoredFrame:
 
 
 class Rig:
-    """One life of an ingress over the outbox in `folder`; `close`, then another Rig is the next life."""
+    """One life of an ingress over the outbox in `folder`; `close`, then another Rig is the next life.
 
-    def __init__(self, folder: Path, *, clock: FakeClock | None = None, **options: Any) -> None:
+    guard: with one the sockets ask for keys; the ZAP handler is for the test to start.
+    """
+
+    def __init__(
+        self, folder: Path, *, clock: FakeClock | None = None, guard: Guard | None = None, **options: Any
+    ) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.clock = clock or FakeClock()
         self.tally = Tally()
         self.worker = ScriptedWorker(self.context)
         self.outbox = Outbox(folder / "outbox.db")
         self.recorded = Recorded()
-        self.camera_socket = CameraSocket(self.context, "tcp://127.0.0.1:*", observer=self.tally)
-        self.publisher = VerdictPublisher(self.context, "tcp://127.0.0.1:*")
+        self.camera_socket = CameraSocket(self.context, "tcp://127.0.0.1:*", observer=self.tally, guard=guard)
+        self.publisher = VerdictPublisher(self.context, "tcp://127.0.0.1:*", guard=guard)
         self.peers: list[zmq.Socket[bytes]] = []
         self.ingress = Ingress(
             cameras=CameraDirectory(CAMERAS),
@@ -193,6 +200,7 @@ class Rig:
             publisher=self.publisher,
             observer=self.tally,
             clock=self.clock,
+            door=door_of(CameraDirectory(CAMERAS), guard),
         )
 
     def peer(self, kind: int = zmq.DEALER) -> zmq.Socket[bytes]:

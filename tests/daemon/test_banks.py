@@ -228,3 +228,15 @@ def test_a_running_keeper_hears_an_announcement_long_before_its_next_poll(plant:
     finally:
         keeper.stop()
     assert keeper.current()[4].bank_sha256 == assignment.bank_sha256
+
+
+def test_a_lie_in_redis_puts_nothing_in_charge(plant: Plant, cache: BankCache):
+    """Whoever can write to Redis may plant a whole bank, its pointer and an announcement: SQL knows better."""
+    true = plant.enrol(cache=cache)
+    keeper = plant.keeper(cache)
+    assert plant.turn(keeper)
+    data, sha256 = core.bank_to_bytes(core.enrol(plant.scorer, samples(4, first=40), product="cloth").bank)
+    lie = replace(true, bank_sha256=sha256, revision=true.revision + 7)
+    assert tell(cache, lie, data) is None
+    assert not plant.turn(keeper)
+    assert keeper.current()[4].bank_sha256 == true.bank_sha256

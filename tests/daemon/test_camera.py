@@ -13,6 +13,7 @@ import pytest
 
 from daemon import camera
 from daemon.exit_codes import ExitCode
+from daemon.key_files import new_pair, write_pair
 from daemon.link import FrameHeader
 from daemon.native_sender import NativeSender, Shot, WindowFull
 from tests.daemon.ingress_rig import PIXELS, Rig, accept
@@ -142,3 +143,22 @@ def test_nobody_answering_ends_with_exit_code_69(
     arguments = [str(folder), "--camera", "cam1", "--connect", f"ipc://{folder}/nobody"]
     assert camera.main(arguments) == ExitCode.UNAVAILABLE
     assert "got no reply" in capsys.readouterr().err
+
+
+def test_a_key_without_the_servers_is_wrong_usage(folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        camera.main([str(folder), "--camera", "cam1", "--key-file", "cam1.key_secret"])
+    assert ended.value.code == ExitCode.USAGE
+
+
+def test_key_files_that_are_none_are_refused_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public, secret = write_pair(tmp_path, "cam1", new_pair())
+    (tmp_path / "damaged").write_bytes(b"public-key = nonsense")
+    for server, own in (("absent", secret), ("damaged", secret), (public, public), (public, "damaged")):
+        files = ["--server-key", str(tmp_path / server), "--key-file", str(tmp_path / own)]
+        assert camera.main([str(folder), "--camera", "cam1", *files]) == ExitCode.REFUSED
+        said = capsys.readouterr().err
+        assert str(tmp_path) in said
+        assert "nonsense" not in said

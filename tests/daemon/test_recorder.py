@@ -87,10 +87,10 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_every_verdict_becomes_one_row_and_a_second_life_inserts_none_again(
-    outbox: Outbox, tmp_path: Path
+    outbox: Outbox, tmp_path: Path, records_url: str
 ) -> None:
-    records = Records(f"sqlite:///{tmp_path / 'records.db'}")
-    records.prepare()
+    records = Records(records_url)
+    records.upgrade()
     outbox.commit(verdicts=[verdict(number) for number in range(10)])
     first, counts = recorder(tmp_path, records), Counts()
     first.start()

@@ -1,4 +1,4 @@
-"""Records on real SQLite files: what goes in comes out, once, and lines change only from where they were seen."""
+"""Records on real databases: what goes in comes out, once, and lines change only from where they were seen."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def a_change(
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    records = Records(f"sqlite:///{tmp_path / 'records.db'}")
-    records.prepare()
+def records(records_url: str) -> Iterator[Records]:
+    records = Records(records_url)
+    records.upgrade()
     yield records
     records.close()
 
@@ -232,13 +232,17 @@ def test_a_missing_database_is_an_answer_and_no_empty_file(tmp_path: Path) -> No
 
 
 def test_a_locked_database_is_unavailable_and_not_a_crash(
-    records: Records, monkeypatch: pytest.MonkeyPatch
+    records: Records, records_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.database.BUSY_TIMEOUT_S", 0.05)
-    impatient = Records(f"sqlite:///{records.database.file}")
+    monkeypatch.setattr("daemon.database.LOCK_TIMEOUT_S", 0.05)
+    impatient = Records(records_url)
     with records.database.begin() as holder:
-        holder.exec_driver_sql("INSERT INTO products VALUES ('held', NULL, '2026-01-01')")
-        with pytest.raises(RecordsUnavailable, match="locked"):
+        if records.database.file is None:
+            holder.exec_driver_sql("LOCK TABLE inspections")
+        else:
+            holder.exec_driver_sql("INSERT INTO products VALUES ('held', NULL, '2026-01-01')")
+        with pytest.raises(RecordsUnavailable, match="lock"):
             impatient.insert_inspections([a_verdict("late")])
     assert impatient.insert_inspections([a_verdict("late")]) == 1
     impatient.close()

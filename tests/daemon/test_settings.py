@@ -81,7 +81,10 @@ def test_a_secret_comes_from_the_credentials_folder_and_is_never_printed(write, 
         ('[heatmaps]\nkeep = "rejct"\n', "rejct"),
         ('[ingest]\nbind = "tcp://0.0.0.0:5555"\n', "loopback"),
         ('[publish]\nbind = "tcp://*:5556"\n', "loopback"),
-        ('[ingest]\nsecurity = "curve"\n', "not in this version"),
+        ('[publish]\nbind = "tcp://0.0.0.0:5556"\n', "loopback and ipc"),
+        ('[ingest]\nbind = "tcp://*:5555"\n', "loopback and ipc"),
+        ('[ingest]\nbind = "tcp://127.0.0.1.example:5555"\n', "loopback and ipc"),
+        ('[ingest]\nsecurity = "plain"\n', "ingest.security"),
         ("[[lines\n", "not valid TOML"),
     ],
 )
@@ -115,3 +118,9 @@ def test_a_bad_secret_is_named_but_its_value_is_not_repeated(write, monkeypatch,
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot read"):
         load_settings(tmp_path / "absent.toml")
+
+
+def test_with_curve_the_sockets_may_leave_loopback(write):
+    bind = 'bind = "tcp://0.0.0.0:'
+    settings = load_settings(write(f'[ingest]\nsecurity = "curve"\n{bind}5555"\n[publish]\n{bind}5556"\n'))
+    assert settings.ingest.security == "curve"

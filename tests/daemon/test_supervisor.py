@@ -13,7 +13,7 @@ import pytest
 from daemon import children
 from daemon.exit_codes import ExitCode
 from daemon.link import WorkerStatus
-from daemon.supervisor import SECOND, Health, WatchOptions, WorkerProcess, WorkerWatch
+from daemon.supervisor import SECOND, SLOWER_THAN_WARM, Health, Standby, WatchOptions, WorkerProcess, WorkerWatch
 from daemon.worker_config import WorkerConfig, WorkerConfigError
 from tests.daemon.patience import until
 
@@ -65,6 +65,15 @@ def test_a_worker_that_beats_while_its_loop_stands_still_is_hung():
     assert health(beats, 40) is Health.OK
     beats.seen(status(progress=7), 41 * SECOND)
     assert health(beats, 41) is Health.HUNG
+
+
+def test_a_worker_whose_batches_are_slow_by_nature_has_more_time():
+    slow = watch((10, status(slowest_batch_ms=5000)))
+    for second in range(11, 10 + 5 * SLOWER_THAN_WARM):
+        slow.seen(status(slowest_batch_ms=5000, busy_ms=(second - 10) * 1000), second * SECOND)
+        assert health(slow, second) is Health.OK
+    slow.seen(status(slowest_batch_ms=5000), (11 + 5 * SLOWER_THAN_WARM) * SECOND)
+    assert health(slow, 11 + 5 * SLOWER_THAN_WARM) is Health.HUNG
 
 
 def test_an_exit_is_seen_whatever_was_said_before():
@@ -145,6 +154,55 @@ def test_a_worker_whose_model_cannot_be_loaded_ends_with_the_code_for_configurat
     until(lambda: worker.poll() is not None)
     assert worker.poll() == ExitCode.CONFIG
     worker.kill()
+
+
+def test_a_standby_becomes_the_life_it_is_told(tmp_path):
+    standby = Standby()
+    standby.prepare()
+    waiting = standby.pid
+    standby.prepare()
+    assert standby.pid == waiting
+    worker = WorkerProcess(_config(preset=str(tmp_path / "missing.json"), state_dir=str(tmp_path)), standby.take())
+    assert (worker.pid, standby.pid) == (waiting, None)
+    until(lambda: worker.poll() is not None)
+    assert worker.poll() == ExitCode.CONFIG
+    worker.kill()
+
+
+def test_a_standby_that_died_is_replaced_when_it_is_needed():
+    standby = Standby()
+    standby.prepare()
+    dead = standby.pid
+    assert dead is not None
+    os.kill(dead, signal.SIGKILL)
+    until_gone(dead)
+    worker = WorkerProcess(_config(), standby.take())
+    assert worker.pid != dead
+    worker.kill()
+
+
+def test_a_standby_ends_with_whoever_holds_its_input():
+    script = (
+        "import time; from daemon.supervisor import Standby\n"
+        "standby = Standby(); standby.prepare(); print(standby.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    with parent.stdout:
+        standby = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    until_gone(standby)
+
+
+def test_a_closed_standby_is_gone():
+    standby = Standby()
+    standby.prepare()
+    pid = standby.pid
+    assert pid is not None
+    standby.close()
+    assert standby.pid is None
+    until_gone(pid)
 
 
 def test_a_stopped_worker_can_be_killed():

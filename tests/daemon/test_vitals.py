@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from daemon.authorized_keys import KeyRing
 from daemon.dependencies import Dependencies
 from daemon.link import WorkerStatus
 from daemon.readiness import CHECKS
@@ -32,9 +35,8 @@ class Stage:
         parts: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "now_s"}
         settings = Settings(lines=(LineSettings(id=4),), cameras=(CameraSettings(name="top", line=4),))
         started_at = datetime(2026, 1, 1, tzinfo=UTC)
-        self.vitals = Vitals(
-            Parts(settings=settings, started_at=started_at, **parts), monotonic=lambda: self.now_s
-        )
+        self.parts = Parts(settings=settings, started_at=started_at, **parts)
+        self.vitals = Vitals(self.parts, monotonic=lambda: self.now_s)
 
 
 def a_status(progress: int, *, bank: dict[str, Any] | None = BANK) -> WorkerStatus:
@@ -99,3 +101,20 @@ def test_the_summary_says_what_is_degraded() -> None:
     assert stage.vitals.summary() == "inspecting 1 lines, 2 frames in flight, 3 verdicts wait for SQL"
     stage.dependencies.seen = Dependencies(db_up=False, redis_up=True, schema=None)
     assert stage.vitals.summary().endswith("degraded: SQL down")
+
+
+def test_a_damaged_list_of_keys_is_not_ready_and_the_status_says_why(tmp_path: Path) -> None:
+    stage = Stage()
+    assert stage.vitals.status()["security"] == {"mode": "none"}
+    file = tmp_path / "authorized.json"
+    stage.vitals = Vitals(replace(stage.parts, keys=KeyRing(file)))
+    assert stage.vitals.status()["security"] == {
+        "mode": "curve",
+        "camera_keys": 0,
+        "subscriber_keys": 0,
+        "fault": None,
+    }
+    assert stage.vitals.ready()["keys"].ok
+    file.write_text("[]")
+    assert not stage.vitals.ready()["keys"].ok
+    assert "is damaged" in stage.vitals.status()["security"]["fault"]

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,11 +26,12 @@ from urllib.request import urlopen
 
 import cv2
 import numpy as np
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.tiny import TinyModel, write_tiny_clip
 
-START_S = 60.0
+START_S = 150.0
 STOP_S = 25.0
 T = TypeVar("T")
 
@@ -78,7 +79,8 @@ def write_pictures(folder: Path, seeds: Sequence[int]) -> Path:
 class RunningDaemon:
     """One state folder and the daemon that runs on it, through as many lives as a test asks for.
 
-    lines: TOML tables [[lines]]; cameras: name -> line. extra: further TOML.
+    lines: TOML tables [[lines]]; cameras: name -> line. ingest_extra: further TOML of that section. extra: further
+    sections. records_url: SQL, an SQLite file in the state folder where it is empty.
     """
 
     home: Path
@@ -86,12 +88,15 @@ class RunningDaemon:
     cameras: dict[str, int]
     lines: dict[int, dict[str, Any]]
     extra: str = ""
+    ingest_extra: str = ""
+    records_url: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ports = free_ports(3)
         self.config = self.home / "aprilgan.toml"
         self.state = self.home / "s"
+        self.records_url = self.records_url or f"sqlite:///{self.state / 'records.db'}"
         self.log = self.home / "daemon.log"
         self.config.write_text(self._toml(), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
@@ -115,7 +120,7 @@ class RunningDaemon:
                 [sys.executable, "-m", "daemon", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
-                env={**_clean_environment(), **self.environment},
+                env={**clean_environment(), **self.environment},
                 start_new_session=True,  # signals of a terminal stay away from it
             )
 
@@ -158,6 +163,15 @@ class RunningDaemon:
             os.killpg(self.process.pid, signal.SIGTERM)
         return self.wait()
 
+    def redis_server(self, *, but: psutil.Process | None = None) -> psutil.Process | None:
+        """The embedded server, unless it is that one or has ended."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children()
+        with suppress(psutil.NoSuchProcess):  # one that ends while we look: the next look finds its successor
+            servers = [child for child in children if "valkey" in child.name()]
+            return next((each for each in servers if each != but and each.status() != psutil.STATUS_ZOMBIE), None)
+        return None
+
     def kill(self) -> None:
         """SIGKILL; the children must die with it."""
         self.signal(signal.SIGKILL)
@@ -192,6 +206,16 @@ class RunningDaemon:
             if sample.name == f"aprilgan_{name}" and labels.items() <= sample.labels.items()
         )
 
+    def series(self) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Every time series that /metrics shows: name and labels."""
+        text = self._get("metrics")
+        assert text is not None, "no /metrics"
+        return {
+            (sample.name, tuple(sorted(sample.labels.items())))
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
     def conserves(self) -> bool:
         """Whether what came equals what became of it, by the metrics of this life (service.md rule 2)."""
         came = self.total("frames_received_total") + self.total("recovered_total")
@@ -220,7 +244,7 @@ class RunningDaemon:
         """Run `aprilgan-admin ... --json` and parse what it prints."""
         done = subprocess.run(
             [sys.executable, "-m", "daemon.admin", "--config", str(self.config), *arguments],
-            env={**_clean_environment(), **self.environment},
+            env={**clean_environment(), **self.environment},
             capture_output=True,
             text=True,
             timeout=100,
@@ -253,7 +277,8 @@ class RunningDaemon:
         cameras = "".join(f'[[cameras]]\nname = "{name}"\nline = {line}\n' for name, line in self.cameras.items())
         sections = [
             f'[state]\ndir = "{self.state}"',
-            f'[ingest]\nbind = "{self.ingest}"',
+            f'[ingest]\nbind = "{self.ingest}"\n{self.ingest_extra}',
+            f'[records]\nurl = "{self.records_url}"',
             f'[publish]\nbind = "{self.publish}"',
             f'[http]\nbind = "127.0.0.1:{self.ports[2]}"',
             '[log]\nformat = "text"',
@@ -278,6 +303,8 @@ def a_daemon(
     cameras: dict[str, int] | None = None,
     lines: dict[int, dict[str, Any]] | None = None,
     extra: str = "",
+    ingest_extra: str = "",
+    records_url: str = "",
     state: Path | None = None,
 ) -> Iterator[RunningDaemon]:
     """A daemon that is built but not started: line 4 with camera "top", unless asked otherwise.
@@ -291,6 +318,8 @@ def a_daemon(
             cameras=cameras or {"top": 4},
             lines=lines or {4: {"deadline_ms": 2000}},
             extra=extra,
+            ingest_extra=ingest_extra,
+            records_url=records_url,
         )
         if state is not None:
             shutil.copytree(state, daemon.state)
@@ -309,5 +338,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """This process's, without settings of the product."""
     return {name: value for name, value in os.environ.items() if not name.startswith("APRILGAN_")}

@@ -10,15 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import imagezmq
-import numpy as np
 import pytest
 import simplejpeg
 import zmq
@@ -34,89 +30,13 @@ from tests.end_to_end.harness import (
     until,
     write_pictures,
 )
+from tests.end_to_end.senders import Camera, Load, exchange, native_message
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
 
 CAMERAS = {"top": 4, "side": 4, "blank": 5}
 LINES: dict[int, dict[str, Any]] = {4: {"deadline_ms": 5000}, 5: {"deadline_ms": 5000}}
 REFERENCES = range(8)
-
-
-class Camera:
-    """A stock imagezmq sender that does not hang for ever where a test fails."""
-
-    def __init__(self, daemon: RunningDaemon, name: str = "top") -> None:
-        self.name = name
-        self._sender = imagezmq.ImageSender(connect_to=daemon.ingest)
-        self._sender.zmq_socket.setsockopt(zmq.RCVTIMEO, 20_000)
-        self._sender.zmq_socket.setsockopt(zmq.LINGER, 0)
-
-    def __enter__(self) -> Camera:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._sender.close()
-
-    def send(self, image: np.ndarray, **fields: object) -> dict[str, Any]:
-        """Send a raw BGR picture; the verdict."""
-        return json.loads(self._sender.send_image(self._message(fields), image))
-
-    def send_jpeg(self, image: np.ndarray) -> dict[str, Any]:
-        """Send a JPEG; the verdict."""
-        data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=95, colorspace="BGR")
-        return json.loads(self._sender.send_jpg(self.name, data))
-
-    def send_text(self, image: np.ndarray) -> bytes:
-        """Send a picture; the reply as it came."""
-        return bytes(self._sender.send_image(self.name, image))
-
-    def _message(self, fields: dict[str, object]) -> str:
-        return ";".join([f"camera={self.name}", *(f"{name}={value}" for name, value in fields.items())])
-
-
-class Load:
-    """Stock senders in threads that send until told to stop; `answers` is every reply that came."""
-
-    def __init__(self, daemon: RunningDaemon, cameras: list[str]) -> None:
-        self._daemon = daemon
-        self._cameras = cameras
-        self._ending = threading.Event()
-        self._pool = ThreadPoolExecutor(len(cameras))
-        self._lock = threading.Lock()
-        self.answers: list[bytes] = []
-
-    def __enter__(self) -> Load:
-        self._jobs = [self._pool.submit(self._run, name, seed) for seed, name in enumerate(self._cameras)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._pool.shutdown()
-
-    def finish(self) -> list[bytes]:
-        """Let every sender take its last answer. Raises what a sender raised."""
-        self._ending.set()
-        for job in self._jobs:
-            job.result(timeout=30)
-        return self.answers
-
-    def reaches(self, count: int) -> None:
-        """Wait until so many answers came."""
-        until(lambda: len(self.answers) >= count, f"{count} answers", within_s=30)
-
-    def verdicts(self) -> list[dict[str, Any]]:
-        """The answers that are verdicts."""
-        return [json.loads(answer) for answer in self.answers if answer.startswith(b"{")]
-
-    def _run(self, name: str, seed: int) -> None:
-        with Camera(self._daemon, name) as camera:
-            while not self._ending.is_set():
-                seed += 100
-                answer = camera.send_text(picture(seed))
-                with self._lock:
-                    self.answers.append(answer)
-                if answer.startswith(b"BUSY restart"):
-                    return
 
 
 @pytest.fixture(scope="module")
@@ -299,11 +219,11 @@ def test_a_line_enrolled_again_switches_banks_between_frames_without_a_restart(
 
 def test_a_killed_embedded_server_is_started_again_and_no_frame_waits_for_it(daemon: RunningDaemon) -> None:
     worker = daemon.wait_for_worker()
-    (server,) = (pid for pid in _children(daemon) if pid != worker)
-    os.kill(server, signal.SIGKILL)
+    server = until(daemon.redis_server, "the server")
+    server.kill()
     with Camera(daemon) as camera:
         assert camera.send(picture(1008))["decision"] != "uninspected"
-    until(lambda: set(_children(daemon)) - {worker, server}, "a new server")
+    until(lambda: daemon.redis_server(but=server), "a new server")
     until(lambda: daemon.total("redis_up") == 1, "Redis to answer again")
     assert daemon.wait_for_worker() == worker
 
@@ -373,27 +293,6 @@ def test_frames_in_flight_when_the_daemon_is_killed_become_uninspected_restart()
         assert daemon.wait() == ExitCode.OK
         for sender in senders:
             sender.close(0)
-
-
-def native_message(seq: int, image: np.ndarray) -> list[bytes]:
-    """A native v1 frame of camera "side" without its route."""
-    header = {
-        "v": 1,
-        "camera": "side",
-        "boot": "boot-1",
-        "seq": seq,
-        "enc": "raw",
-        "dtype": "uint8",
-        "shape": image.shape,
-        "color": "bgr",
-    }
-    return [b"", b"APG1", json.dumps(header).encode(), image.tobytes()]
-
-
-def exchange(sender: zmq.Socket[bytes], message: list[bytes]) -> dict[str, Any]:
-    """Send a native message and take its reply."""
-    sender.send_multipart(message)
-    return dict(json.loads(sender.recv_multipart()[-1]))
 
 
 def assert_recorded_once(daemon: RunningDaemon, verdicts: list[dict[str, Any]]) -> None:
