@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check bench bench-gpu mutants soak clean
+.PHONY: setup demo test check bench bench-gpu mutants soak lite-words clean
 
 setup: $(STAMP)
 
@@ -38,3 +38,16 @@ mutants: setup
 
 soak: setup
 	$(BIN)/python -m tests.soak $(PARTS)
+
+# Trains the text tower and the linear layers of core/assets/lite again, into var/lite: core/assets/lite/MODEL_CARD.md
+LITE_SURFACES := plain_weave,basket_weave,twill,satin,herringbone,gauze,knit,felt,leather,brushed_metal,cast_metal,paper,granite,perforated,wire_mesh,stripes,checks,corrugated,plastic,pile,washer,hex_nut,capsule,tablet,button
+LITE_DEFECTS := scratch,crack,hole,stain,colour_spot,specks,fibre,missing_part,dent,fold,patch
+LITE_HELD_OUT := twill,leather,perforated,hex_nut,crack,fibre
+
+lite-words: setup
+	mkdir -p var/lite
+	test -d var/lite/pictures || $(BIN)/aprilgan-admin dataset synth --out var/lite/pictures --varied --seed 1 \
+	  --classes $(LITE_SURFACES) --defects $(LITE_DEFECTS) --train 1 --good 22 --per-defect 5
+	$(BIN)/aprilgan-admin train --dataset mvtec --root var/lite/pictures --model lite --hold-out $(LITE_HELD_OUT) \
+	  --epochs 8 --lr 3e-3 --schedule cosine --stitch 0 --words-steps 400 \
+	  --words-out var/lite/words.safetensors --out var/lite/linear.safetensors

@@ -163,11 +163,11 @@ def paper_image_scores(text_score: Floats | None, peaks: Floats, *, few_shot: bo
 
 
 def _streaming_scores(evidence: Evidence, rule: ScoreRule | None, word_score: WordScore) -> Floats:
-    """By the bank's rule; without references the probability that the words give."""
+    """By the bank's rule; without references what the words give: a probability, or log-odds (WordScore)."""
     if rule is not None:
         return rule.score(evidence.statistics).astype(np.float32)
     if word_score == "places" and "text.top1" in evidence.statistics:
-        return to_numpy(torch.sigmoid(evidence.statistics["text.top1"] / len(evidence.features.stages)))
+        return to_numpy(evidence.statistics["text.top1"] + evidence.statistics["text.logit"])
     if evidence.text_score is not None:
         return to_numpy(evidence.text_score)
     return np.full(len(evidence.features), np.nan, dtype=np.float32)  # paper mode replaces it

@@ -14,8 +14,8 @@ Activation = Literal["gelu", "quickgelu"]
 MethodName = Literal["april-gan", "sdp", "sdp+", "bank"]
 TokenPath = Literal["residual", "vv"]
 WordScore = Literal["image", "places"]
-"""What words alone say of a picture in streaming mode: the image embedding's probability, as in the paper, or that
-of the most suspicious 1 % of its places (method.md section 3 item 1)."""
+"""What words alone say of a picture in streaming mode: the image embedding's probability, as in the paper, or the
+log-odds of the embedding and of the most suspicious 1 % of places, added (method.md section 3 item 1)."""
 Mode = Literal["paper", "streaming"]
 """How a set of pictures at hand is scored: see core.inspection."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,11 +34,11 @@ def test_a_tower_that_bfloat16_leaves_alone_takes_a_float32_bank_and_says_so(
     assert not caplog.text
 
 
-def test_a_lite_in_bfloat16_refuses_the_banks_that_lite_made_in_float32():
-    plain = core.Scorer(core.load_encoder("lite", device="cpu", precision="float32", words=False))
-    bank = core.enrol(plain, samples(6), product="cloth").bank
-    fast, selftest = other_arithmetic(plain)
-    error = selftest.error(fast.prepare(bank))
+def test_a_golden_score_that_another_arithmetic_moved_too_far_is_refused(tiny_scorer: core.Scorer):
+    bank = core.enrol(tiny_scorer, samples(6), product="cloth").bank
+    moved = replace(bank.header, golden_score=2 * (bank.header.golden_score or 0.0) + 10.0)
+    fast, selftest = other_arithmetic(tiny_scorer)
+    error = selftest.error(fast.prepare(replace(bank, header=moved)))
     assert error is not None
     assert "(cpu, float32)" in error
     assert "(cpu, bfloat16)" in error

@@ -141,8 +141,10 @@ def test_an_image_size_that_the_patch_does_not_divide_and_those_that_it_does(ref
     assert "take 48 or 52" in error
 
 
-def test_words_of_a_model_without_a_text_tower(refused: Callable[..., str]) -> None:
-    assert "lite" in refused(model="lite", weights=None, stages="4")
+def test_layers_of_another_tower(refused: Callable[..., str]) -> None:
+    error = refused(model="lite", weights=None, stages="4")
+    assert "the adapter was trained for" in error
+    assert "this encoder has" in error
 
 
 def test_linear_layers_that_are_missing(refused: Callable[..., str]) -> None:
