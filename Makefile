@@ -49,5 +49,5 @@ lite-words: setup
 	test -d var/lite/pictures || $(BIN)/aprilgan-admin dataset synth --out var/lite/pictures --varied --seed 1 \
 	  --classes $(LITE_SURFACES) --defects $(LITE_DEFECTS) --train 1 --good 22 --per-defect 5
 	$(BIN)/aprilgan-admin train --dataset mvtec --root var/lite/pictures --model lite --hold-out $(LITE_HELD_OUT) \
-	  --epochs 8 --lr 3e-3 --schedule cosine --stitch 0 --words-steps 400 \
+	  --epochs 10 --lr 3e-3 --schedule cosine --stitch 0 --words-steps 1500 \
 	  --words-out var/lite/words.safetensors --out var/lite/linear.safetensors
