@@ -54,21 +54,14 @@ def evaluate(
         str,
         typer.Option("--score-mode", metavar="NAMES", help="How image scores are made; where both exist, both."),
     ] = ",".join(get_args(ScoreMode)),
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="PRESET|CONFIG.json", help="Default: the settings' model.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Its state dict.")] = None,
-    adapter: Annotated[
-        Path | None,
-        typer.Option("--adapter", metavar="FILE", help="Linear layers: .safetensors, or the reference's .pth."),
-    ] = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    adapter: options.AdapterFile = None,
     activation: Annotated[
         Activation | None, typer.Option("--activation", help="What the model, and a .pth, were trained with.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", metavar="S", min=16, max=4096)] = None,
-    stages: Annotated[
-        str | None, typer.Option("--stages", metavar="6,12,18,24", help="1-based, ascending.")
-    ] = None,
+    image_size: options.ImageSize = None,
+    stages: options.Stages = None,
     object_names: Annotated[
         ObjectNames,
         typer.Option(

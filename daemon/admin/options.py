@@ -35,6 +35,17 @@ DatasetLayout = Annotated[Layout, typer.Option("--dataset", help="How its folder
 DatasetRoot = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
 Classes = Annotated[str | None, typer.Option("--classes", metavar="NAME,NAME", help="Only these of its classes.")]
 
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="PRESET|CONFIG.json", help="Default: the settings' model.")
+]
+Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Its state dict.")]
+AdapterFile = Annotated[
+    Path | None,
+    typer.Option("--adapter", metavar="FILE", help="Linear layers: .safetensors, or the reference's .pth."),
+]
+ImageSize = Annotated[int | None, typer.Option("--image-size", metavar="S", min=16, max=4096)]
+Stages = Annotated[str | None, typer.Option("--stages", metavar="6,12,18,24", help="1-based, ascending.")]
+
 
 def names(text: str | None) -> tuple[str, ...] | None:
     """ "bottle,metal_nut" to a tuple without repetitions; None where nothing was named."""

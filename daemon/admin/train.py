@@ -12,7 +12,7 @@ import typer
 
 import core
 from core import training
-from core.datasets import Dataset, Layout, open_dataset
+from core.datasets import Dataset, open_dataset
 from core.presets import Activation, resolve_spec
 from core.synthetic import SURFACES
 from core.training.examples import split
@@ -47,18 +47,14 @@ class Order:
 
 def train(
     context: typer.Context,
-    dataset: Annotated[Layout, typer.Option("--dataset", help="The layout of --root.")],
-    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set.")],
+    dataset: options.DatasetLayout,
+    root: options.DatasetRoot,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The layers: FILE.safetensors.")],
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="PRESET|CONFIG.json", help="Default: the settings' model.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Its state dict.")] = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
     activation: Annotated[Activation | None, typer.Option("--activation", help="Of the model.")] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", metavar="S", min=16, max=4096)] = None,
-    stages: Annotated[
-        str | None, typer.Option("--stages", metavar="6,12,18,24", help="1-based, ascending.")
-    ] = None,
+    image_size: options.ImageSize = None,
+    stages: options.Stages = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"] | None,
         typer.Option("--precision", help="Of the frozen tower; layers and loss are float32."),
