@@ -24,7 +24,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 
 from daemon.durable import write_durably
 from daemon.key_files import checked_public
-from daemon.settings import Name
+from daemon.setting_sections import Name
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from core.errors import BankError
 from daemon.bank_cache import BankCache, CacheUnavailable
 from daemon.durable import write_durably
 from daemon.records import BankRecord, LineAssignment, LineChange, ProductRecord, Records
-from daemon.settings import ID_PATTERN
+from daemon.setting_sections import ID_PATTERN
 
 if TYPE_CHECKING:
     from core import ReferenceBank

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daemon.flow import Identity, Refusal, RefusalReason
 
 if TYPE_CHECKING:
-    from daemon.settings import CameraSettings, LineSettings
+    from daemon.setting_sections import CameraSettings, LineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

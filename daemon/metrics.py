@@ -22,7 +22,7 @@ from daemon.families import NAMESPACE, UNKNOWN, Families
 from daemon.flow import Decision, RawFrame, Refusal, ThresholdState, UninspectedReason, Verdict
 from daemon.link import BatchReport, WorkerStatus
 from daemon.observer import Observer
-from daemon.settings import CameraSettings, LineSettings
+from daemon.setting_sections import CameraSettings, LineSettings
 
 
 class PrometheusObserver(Observer):

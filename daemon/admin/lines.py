@@ -14,7 +14,8 @@ from daemon.admin.running import announce
 from daemon.admin.session import Refused, Session, operator
 from daemon.bank_store import read_bank_file
 from daemon.records import BankRecord, LineAssignment, LineChange
-from daemon.settings import LineSettings, Settings
+from daemon.setting_sections import LineSettings
+from daemon.settings import Settings
 
 app = typer.Typer(help="List the lines, their history, or assign a product.", invoke_without_command=True)
 

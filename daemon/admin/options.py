@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from core.datasets import Layout
-from daemon.settings import ID_PATTERN
+from daemon.setting_sections import ID_PATTERN
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

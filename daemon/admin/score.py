@@ -19,7 +19,7 @@ from daemon.admin.output import progress, show
 from daemon.admin.samples import read_references, read_samples
 from daemon.admin.session import Session, build_embed, build_scorer
 from daemon.admin.words import checked_object_name, remark_on_object_name
-from daemon.settings import ModelSettings
+from daemon.setting_sections import ModelSettings
 
 if TYPE_CHECKING:  # these import torch, which every other command does without
     from core.bank import Memory

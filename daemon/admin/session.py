@@ -14,7 +14,8 @@ import core
 from core.errors import EncoderError, MismatchError, WeightsError
 from daemon.bank_cache import BankCache
 from daemon.records import LineAssignment, Records
-from daemon.settings import ConfigurationError, LineSettings, ModelSettings, Settings, load_settings
+from daemon.setting_sections import LineSettings, ModelSettings
+from daemon.settings import ConfigurationError, Settings, load_settings
 
 if TYPE_CHECKING:
     from core.text import Embed  # imports torch, which most commands do without

@@ -23,7 +23,7 @@ from daemon.admin.output import remark, show_one
 from daemon.admin.session import Refused, Session
 from daemon.admin.training_bar import training_bar
 from daemon.durable import write_durably
-from daemon.settings import ModelSettings
+from daemon.setting_sections import ModelSettings
 
 if TYPE_CHECKING:  # imports torch, which every other command does without
     from core.training.progress import Observer

@@ -27,7 +27,7 @@ from daemon.flow import (
 from daemon.link import BatchReport, WorkerStatus
 from daemon.metrics import PrometheusObserver
 from daemon.readiness import CHECKS
-from daemon.settings import CameraSettings, LineSettings
+from daemon.setting_sections import CameraSettings, LineSettings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,8 @@ from daemon.authorized_keys import KeyRing
 from daemon.dependencies import Dependencies
 from daemon.link import WorkerStatus
 from daemon.readiness import CHECKS
-from daemon.settings import CameraSettings, LineSettings, Settings
+from daemon.setting_sections import CameraSettings, LineSettings
+from daemon.settings import Settings
 from daemon.stopping import StopFlag
 from daemon.vitals import Parts, Vitals
 

@@ -16,7 +16,8 @@ from prometheus_client import generate_latest
 
 from daemon.metrics import PrometheusObserver
 from daemon.readiness import CHECKS
-from daemon.settings import CameraSettings, LineSettings, load_settings
+from daemon.setting_sections import CameraSettings, LineSettings
+from daemon.settings import load_settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules" / "aprilgan.rules.yml"
