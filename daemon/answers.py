@@ -46,11 +46,13 @@ def answer(frame: QueuedFrame, bank: LineBank, outcome: Outcome, facts: BatchFac
         infer_ms=facts.infer_ms,
         no_heatmap="not_kept" if score is not None else "uninspected",
     )
-    return Answer(scored=scored, heat=_heat(frame, bank, outcome))
+    return Answer(scored=scored, heat=_heat(frame, bank, outcome), frame=frame)
 
 
-def uninspected(header: FrameHeader, reason: UninspectedReason, detail: str) -> Answer:
-    """The answer to a frame that no batch saw."""
+def uninspected(
+    header: FrameHeader, reason: UninspectedReason, detail: str, *, frame: QueuedFrame | None = None
+) -> Answer:
+    """The answer to a frame that no batch saw. frame: its pixels, where they were decoded."""
     return Answer(
         scored=ScoredFrame(
             key=header.key,
@@ -58,7 +60,8 @@ def uninspected(header: FrameHeader, reason: UninspectedReason, detail: str) -> 
             reason=reason.value,
             detail=detail,
             no_heatmap="uninspected",
-        )
+        ),
+        frame=frame,
     )
 
 

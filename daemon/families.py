@@ -205,6 +205,9 @@ class Families:
         self.bank_loads = self._counters("bank_loads", "Banks fetched.", ("source", "result"), BANK_LOADS)
         self.bank_bytes = self._gauges("bank_bytes", "Memory of the loaded banks.", ("gpu",), product(workers))
         self.heatmaps = self._counters("heatmaps", "Heatmap files.", ("result",), product(HEATMAP_RESULTS))
+        self.kept_frames = self._counters(
+            "kept_frames", "Camera pictures kept as files.", ("result",), product(HEATMAP_RESULTS)
+        )
 
     def _declare_service(self, lines: Sequence[str], checks: Sequence[str]) -> None:
         self.build_info = Gauge(

@@ -148,6 +148,7 @@ class Verdict:
     score, threshold, p_value: of the streaming score; None where the part is uninspected. p_value is None
     as well while the threshold is not calibrated, since then it would promise nothing.
     heatmap: path relative to the state folder, or None with `no_heatmap` saying why.
+    frame: path of the camera's picture, relative to the state folder, or None where it was not kept.
     """
 
     key: str
@@ -177,6 +178,7 @@ class Verdict:
     captured_at: datetime | None
     received_at: datetime
     decided_at: datetime
+    frame: str | None = None
 
     def public(self) -> dict[str, Any]:
         """The verdict as contract.md words it: reply, PUB body and `--json`. Times are ISO 8601, UTC."""

@@ -7,7 +7,6 @@ lightness and so reads in grey and for colour-blind eyes; a contour marks what l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
@@ -21,8 +20,6 @@ from daemon.durable import write_durably
 from daemon.work import Map
 
 FOLDER = "heatmaps"
-DRAFT = ".tmp-"
-"""How daemon.durable names a file that is not finished."""
 MAX_SIDE = 1024
 """Pixels of the longer side of a picture; larger frames are shrunk."""
 MAX_OPACITY = 0.65
@@ -69,31 +66,10 @@ def write_heatmap(state: Path, relative: str, picture: Image) -> None:
     write_durably(state / relative, data.tobytes())
 
 
-def sweep_orphans(state: Path, is_known: Callable[[str], bool], *, days: frozenset[date] | None = None) -> int:
-    """Delete heatmaps that no verdict names, and unfinished ones; returns how many.
-
-    is_known: whether a path relative to the state folder stands in a verdict. days: look at these only
-    (an orphan is young: it was written just before the kill); None looks at all.
-    """
-    removed = 0
-    for path in _files(state / FOLDER, days):
-        if path.name.startswith(DRAFT) or not is_known(path.relative_to(state).as_posix()):
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed
-
-
 def _file_name(key: str) -> str:
     # Keys are `camera:boot:seq` or a ULID, both checked at ingress. Quoting is one to one, and leaves no
     # character that could lead out of the folder.
     return quote(key, safe=":") + ".png"
-
-
-def _files(root: Path, days: frozenset[date] | None) -> Iterator[Path]:
-    wanted = None if days is None else {day.isoformat() for day in days}
-    for folder in root.glob("*/*"):
-        if wanted is None or folder.name in wanted:
-            yield from (path for path in folder.iterdir() if path.is_file())
 
 
 def _shrunk(image: Image) -> Image:

@@ -26,7 +26,7 @@ from daemon.in_flight import InFlight, Owned
 from daemon.ledger import Committed, Ledger, Settled
 from daemon.link import ScoredBatch, ScoredFrame
 from daemon.observer import Observer
-from daemon.orphans import discard_heatmap, sweep_heatmaps
+from daemon.orphans import discard, sweep_pictures
 from daemon.outbox import Outbox, OutboxUnavailable
 from daemon.publisher import VerdictPublisher
 from daemon.replies import Replies
@@ -128,7 +128,7 @@ class Ingress:
         for verdict in verdicts:
             self._observer.verdict(verdict, slack_s=-verdict.total_ms / 1000)
             self._publisher.publish(verdict)
-        sweep_heatmaps(self._options.state_dir, left_behind, today=self._clock.now().date())
+        sweep_pictures(self._options.state_dir, left_behind, today=self._clock.now().date())
 
     def turn(self, timeout_ms: int | None = None) -> int:
         """One turn. timeout_ms: how long to wait for something to do, None for as long as is safe.
@@ -230,7 +230,7 @@ class Ingress:
                 self._observer.worker_status(message)
 
     def _take_answer(self, answer: ScoredFrame) -> None:
-        """The first verdict stands; a different late one is counted. A heatmap no verdict names goes."""
+        """The first verdict stands; a different late one is counted. Pictures that no verdict names go."""
         verdict = self._ledger.decide(answer)
         if verdict is None:
             try:
@@ -240,8 +240,10 @@ class Ingress:
                 return
             if verdict is not None and contradicts(verdict, answer):
                 self._observer.verdict_conflict(verdict.line)
-        if answer.heatmap is not None and (verdict is None or verdict.heatmap != answer.heatmap):
-            discard_heatmap(self._options.state_dir, answer.heatmap)
+        named = () if verdict is None else (verdict.heatmap, verdict.frame)
+        for path in (answer.heatmap, answer.frame):
+            if path is not None and path not in named:
+                discard(self._options.state_dir, path)
 
     # what is durable
 

@@ -39,6 +39,7 @@ class FrameHeader:
 class ScoredFrame:
     """The worker's answer to one frame. `decision` and `reason` as in flow.Verdict.
 
+    heatmap, frame: paths of files, relative to the state folder.
     queue_ms: receipt by ingress to start of the batch. infer_ms: the batch's time from start to decision.
     """
 
@@ -58,6 +59,7 @@ class ScoredFrame:
     infer_ms: float | None = None
     heatmap: str | None = None
     no_heatmap: str | None = None
+    frame: str | None = None
     detail: str | None = None
 
 
@@ -104,6 +106,7 @@ class WorkerStatus:
     bank_bytes: int = 0
     lines: dict[str, dict[str, Any]] = field(default_factory=dict)
     heatmaps: dict[str, int] = field(default_factory=dict)
+    kept_frames: dict[str, int] = field(default_factory=dict)
     rss_bytes: int = 0
 
 

@@ -152,6 +152,8 @@ class PrometheusObserver(Observer):
             families.bank_loads(*name.split("/", 1)).inc(grown)
         for name, grown in self._cumulative.grown(status, "heatmap", status.heatmaps).items():
             families.heatmaps(name).inc(grown)
+        for name, grown in self._cumulative.grown(status, "frame", status.kept_frames).items():
+            families.kept_frames(name).inc(grown)
         for line in self._lines:
             self._show_bank(line, status.lines.get(line, {}))
             self._show_threshold(line, status.lines.get(line, {}))

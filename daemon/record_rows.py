@@ -134,6 +134,7 @@ def verdict_columns(verdict: Verdict) -> dict[str, Any]:
     return {
         **fields,
         "heatmap_path": fields.pop("heatmap"),
+        "frame_path": fields.pop("frame"),
         "decision": verdict.decision.value,
         "threshold_state": state.value if state else None,
     }
@@ -141,11 +142,12 @@ def verdict_columns(verdict: Verdict) -> dict[str, Any]:
 
 def verdict_from(row: Mapping[str, Any]) -> Verdict:
     """The inverse of `verdict_columns`."""
-    fields = {name: value for name, value in row.items() if name != "id"}
+    fields = {name: value for name, value in row.items() if name not in ("id", "hold")}
     state = fields.pop("threshold_state")
     return Verdict(
         decision=Decision(fields.pop("decision")),
         heatmap=fields.pop("heatmap_path"),
+        frame=fields.pop("frame_path"),
         threshold_state=ThresholdState(state) if state else None,
         **fields,
     )

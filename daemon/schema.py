@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 metadata = MetaData(
@@ -90,6 +92,10 @@ inspections = Table(
     Column("heatmap_path", Text),
     Column("no_heatmap", String(64)),
     Column("frame_sha256", String(64), nullable=False),
+    # The camera's picture where it was kept, relative to the state folder; gone when retention took the file.
+    Column("frame_path", Text),
+    # Exempts the part's pictures from retention.
+    Column("hold", Boolean, nullable=False, server_default=false()),
     Index("ix_inspections_line_decided_at", "line", "decided_at"),
     Index("ix_inspections_decision_decided_at", "decision", "decided_at"),
 )
@@ -149,4 +155,22 @@ line_changes = Table(
     Column("review_threshold", Float, nullable=False),
     Column("threshold_state", String(16), nullable=False),
     Index("uq_line_changes_line_revision", "line", "revision", unique=True),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _id(),
+    # Not unique: people change their minds. The latest row of a key counts, the others are its history.
+    Column("key", String(200), nullable=False, index=True),
+    Column("line", Integer, nullable=False),
+    Column("product", String(64), nullable=False),
+    Column("label", String(16), nullable=False),
+    Column("note", Text),
+    Column("who", String(200), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    # A copy of the camera's picture of its own, so that retention cannot take it.
+    Column("frame_path", Text),
+    Column("frame_sha256", String(64), nullable=False),
+    Index("ix_feedback_product_label", "product", "label"),
 )

@@ -150,4 +150,5 @@ def _late(frame: QueuedFrame) -> Answer:
 
 
 def _no_bank(frame: QueuedFrame) -> Answer:
-    return uninspected(frame.header, UninspectedReason.NO_BANK, "this line has no bank; enrol its product")
+    detail = "this line has no bank; enrol its product"
+    return uninspected(frame.header, UninspectedReason.NO_BANK, detail, frame=frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -121,14 +121,14 @@ class BatchingSettings(_Section):
     max_delay_ms: float = Field(default=5.0, ge=0)
 
 
-class HeatmapSettings(_Section):
-    """Which decisions keep a heatmap file: a comma-separated list, "all" or "none"."""
+class _KeepSettings(_Section):
+    """Which decisions keep a file: a comma-separated list, "all" or "none"."""
 
     keep: str = "reject,review"
 
     @property
     def decisions(self) -> frozenset[str]:
-        """The decisions whose heatmaps are kept."""
+        """The decisions whose files are kept."""
         if self.keep == "none":
             return frozenset()
         if self.keep == "all":
@@ -136,11 +136,25 @@ class HeatmapSettings(_Section):
         return frozenset(part.strip() for part in self.keep.split(","))
 
     @model_validator(mode="after")
-    def _known(self) -> HeatmapSettings:
+    def _known(self) -> Self:
         unknown = self.decisions - {"accept", "review", "reject"}
         if unknown:
             raise ValueError(f'expected "all", "none" or some of accept, review, reject; got {sorted(unknown)}')
         return self
+
+
+class HeatmapSettings(_KeepSettings):
+    """Which decisions keep a heatmap file."""
+
+
+class FrameSettings(_KeepSettings):
+    """Which decisions keep the camera's picture.
+
+    accept_every: besides, every so-manieth accepted part of a line, by count and never by score, for `calibrate
+    --accepted-since`; 0 for none.
+    """
+
+    accept_every: int = Field(default=100, ge=0)
 
 
 class LogSettings(_Section):

@@ -24,6 +24,7 @@ from pydantic_settings import (
 from daemon.setting_sections import (
     BatchingSettings,
     CameraSettings,
+    FrameSettings,
     HeatmapSettings,
     HttpSettings,
     IngestSettings,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     batching: BatchingSettings = BatchingSettings()
     heatmaps: HeatmapSettings = HeatmapSettings()
+    frames: FrameSettings = FrameSettings()
     log: LogSettings = LogSettings()
     lines: tuple[LineSettings, ...] = ()
     cameras: tuple[CameraSettings, ...] = ()

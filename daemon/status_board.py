@@ -60,6 +60,7 @@ class StatusBoard:
         self._slowest_ns = 0
         self._selftest = "skipped"
         self._heatmaps: Counter[str] = Counter()
+        self._kept_frames: Counter[str] = Counter()
 
     def enter(self, phase: str, *, queued: Callable[[], int] | None = None) -> None:
         """The worker is "loading", "ready" or "stopping". queued: counts the frames that wait, from now on."""
@@ -103,6 +104,11 @@ class StatusBoard:
         with self._lock:
             self._heatmaps[result] += 1
 
+    def kept_frame(self, result: str) -> None:
+        """A camera's picture was "written", "skipped" or "failed"."""
+        with self._lock:
+            self._kept_frames[result] += 1
+
     def status(self, banks: BankStatus) -> WorkerStatus:
         """The heartbeat as of now."""
         with self._lock:
@@ -123,6 +129,7 @@ class StatusBoard:
                 bank_bytes=banks.bytes_held,
                 lines=banks.lines,
                 heatmaps=dict(self._heatmaps),
+                kept_frames=dict(self._kept_frames),
                 rss_bytes=resident_bytes(),
                 **self._model,
             )

@@ -87,6 +87,7 @@ def scored(frame: Frame, answer: ScoredFrame, *, at: datetime, total_ms: float, 
         infer_ms=answer.infer_ms if _finite(answer.infer_ms) else None,
         heatmap=answer.heatmap if inspected else None,
         no_heatmap=answer.no_heatmap if inspected else blank.no_heatmap,
+        frame=answer.frame if inspected else None,
     )
 
 

@@ -64,10 +64,14 @@ class Heat:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """One frame's answer on its way to the finisher; `heat` where a heatmap is to be written first."""
+    """One frame's answer on its way to the finisher.
+
+    heat: where a heatmap may be written first. frame: the pixels behind the answer, where there are any.
+    """
 
     scored: ScoredFrame
     heat: Heat | None = None
+    frame: QueuedFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

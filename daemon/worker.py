@@ -23,10 +23,13 @@ from daemon.bank_cache import BankCache
 from daemon.banks import BankKeeper
 from daemon.batch_queue import BatchQueue
 from daemon.batch_scoring import AcceleratorLost, BatchScoring
+from daemon.captures import Captures
 from daemon.clock import SystemClock
+from daemon.evidence import Evidence
 from daemon.exit_codes import ExitCode
 from daemon.finisher import Finisher
 from daemon.intake import Intake
+from daemon.kept_frames import KeepRule
 from daemon.quarantine import Quarantine
 from daemon.records import Records
 from daemon.scoring_loop import ScorerFacts, ScoringLoop, SelfTestFailed
@@ -66,8 +69,13 @@ class Worker:
         self._finisher = Finisher(
             worker=config.worker,
             life=config.life,
-            state=config.state,
-            board=self._board,
+            evidence=Evidence(
+                state=config.state,
+                keep=KeepRule.of(frozenset(config.keep_frames), config.keep_accepted_every),
+                board=self._board,
+                clock=self._clock,
+            ),
+            captures=Captures(config.state, self._clock),
             context=self._context,
             endpoint=config.upward_endpoint,
             clock=self._clock,

@@ -49,6 +49,8 @@ class WorkerConfig:
     decode_threads: int = 2
     max_pixels: int = 64_000_000
     keep_heatmaps: tuple[str, ...] = ("reject", "review")
+    keep_frames: tuple[str, ...] = ("reject", "review")
+    keep_accepted_every: int = 100
     log_format: Literal["json", "text"] = "json"
     log_level: str = "INFO"
 

@@ -103,6 +103,8 @@ def worker_config(
         decode_threads=settings.worker.decode_threads,
         max_pixels=settings.ingest.max_pixels,
         keep_heatmaps=tuple(sorted(settings.heatmaps.decisions)),
+        keep_frames=tuple(sorted(settings.frames.decisions)),
+        keep_accepted_every=settings.frames.accept_every,
         log_format=settings.log.format,
         log_level=settings.log.level,
     )

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from daemon.heatmaps import MAX_SIDE, heatmap_path, overlay, sweep_orphans, write_heatmap
+from daemon.heatmaps import MAX_SIDE, heatmap_path, overlay, write_heatmap
+from daemon.orphans import sweep_orphans
 
 GREY = np.full((40, 60, 3), 128, np.uint8)
 SCALE = (1.0, 3.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,17 @@ import numpy as np
 import pytest
 import zmq
 
+from core.image import decode_image
+from daemon.answers import uninspected
 from daemon.batch_queue import BatchQueue
 from daemon.batch_scoring import BatchScoring
+from daemon.captures import CaptureRequest, Captures
 from daemon.clock import SystemClock
+from daemon.evidence import Evidence
 from daemon.finisher import Finisher
+from daemon.flow import UninspectedReason
 from daemon.intake import Intake
+from daemon.kept_frames import KeepRule
 from daemon.link import ScoredBatch, WorkerStatus, pack_frame_header, unpack_upward
 from daemon.scoring_loop import SELFTEST_NS, ScorerFacts, ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
@@ -253,11 +260,12 @@ def test_the_intake_answers_what_it_cannot_decode_and_queues_the_rest(context):
 
 
 def finisher(context: Any, state: Any, port: int, board: StatusBoard) -> Finisher:
+    keep = KeepRule.of(frozenset({"reject"}), accept_every=2)
     return Finisher(
         worker=0,
         life=1,
-        state=state,
-        board=board,
+        evidence=Evidence(state=state, keep=keep, board=board, clock=CLOCK),
+        captures=Captures(state, CLOCK),
         context=context,
         endpoint=f"tcp://127.0.0.1:{port}",
         clock=CLOCK,
@@ -312,6 +320,58 @@ def test_a_disk_that_refuses_costs_the_heatmap_and_never_the_verdict(context, tm
     out.stop()
     upward.close(0)
     assert told.status(StagedBanks().status()).heatmaps == {"failed": 1}
+
+
+def test_the_picture_of_a_rejected_part_and_every_nth_accepted_one_is_kept_as_it_was_scored(context, tmp_path):
+    upward = context.socket(zmq.PULL)
+    out = finisher(context, tmp_path, upward.bind_to_random_port("tcp://127.0.0.1"), board())
+    out.start()
+    frames = [frame("bad", 250), *(frame(f"good-{number}", 10 + number) for number in range(4))]
+    out.put(Answers(answers=tuple(answers_of(*frames))))
+    told = {item.key: item for _ in range(2) for item in receive(upward).frames}
+    assert {key for key, item in told.items() if item.frame is not None} == {"bad", "good-1", "good-3"}
+    for item in frames:
+        path = told[item.header.key].frame
+        if path is not None:
+            assert np.array_equal(decode_image((tmp_path / path).read_bytes(), max_pixels=10_000), item.image)
+    out.stop()
+    upward.close(0)
+
+
+def test_a_capture_request_gets_the_next_frames_of_its_line_with_what_was_said_of_them(context, tmp_path):
+    upward = context.socket(zmq.PULL)
+    out = finisher(context, tmp_path, upward.bind_to_random_port("tcp://127.0.0.1"), board())
+    in_an_hour = CLOCK.now() + timedelta(hours=1)
+    with CaptureRequest(tmp_path, 4, 2, expires_at=in_an_hour) as wanted:
+        out.start()
+        unenrolled = uninspected(frame("a").header, UninspectedReason.NO_BANK, "no bank", frame=frame("a", 7))
+        other_line = uninspected(frame("b").header, UninspectedReason.NO_BANK, "no bank", frame=frame("b", line=5))
+        scored = answers_of(frame("c", 250), frame("d", 10))
+        out.put(Answers(answers=(unenrolled, other_line, *scored)))
+        out.stop()
+        first, second = wanted.arrived()
+        assert (first.key, first.decision, first.reason) == ("a", "uninspected", "no_bank")
+        assert (second.key, second.decision, second.score) == ("c", "reject", 250.0)
+        assert np.array_equal(decode_image(first.path.read_bytes(), max_pixels=10_000), frame("a", 7).image)
+    assert not wanted.folder.exists()
+    upward.close(0)
+
+
+def test_a_capture_whose_asker_was_killed_expires_and_is_swept(tmp_path):
+    wanted = CaptureRequest(tmp_path, 4, 2, expires_at=CLOCK.now())
+    captures = Captures(tmp_path, CLOCK)
+    (answer,) = answers_of(frame("late"))
+    captures.offer(frame("late"), answer.scored)
+    assert not wanted.folder.exists()
+
+
+def test_a_capture_request_that_cannot_be_read_stops_no_other(tmp_path):
+    broken = CaptureRequest(tmp_path, 4, 1, expires_at=CLOCK.now() + timedelta(hours=1))
+    (broken.folder / "request.json").write_text("[]")
+    with CaptureRequest(tmp_path, 4, 1, expires_at=CLOCK.now() + timedelta(hours=1)) as wanted:
+        (answer,) = answers_of(frame("one"))
+        Captures(tmp_path, CLOCK).offer(frame("one"), answer.scored)
+        assert [item.key for item in wanted.arrived()] == ["one"]
 
 
 def test_the_beat_goes_on_while_the_scorer_is_busy_and_says_for_how_long(context):
