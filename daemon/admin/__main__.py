@@ -19,6 +19,7 @@ from daemon.admin import (
     doctor,
     enroll,
     evaluate,
+    feedback,
     keys,
     lines,
     products,
@@ -62,6 +63,7 @@ app.command("products")(products.products)
 app.add_typer(banks.app, name="banks")
 app.command("threshold")(threshold.threshold)
 app.command("verdicts")(verdicts.verdicts)
+app.command("feedback")(feedback.feedback)
 app.add_typer(keys.app, name="keys")
 app.command("score")(score.score)
 app.command("evaluate")(evaluate.evaluate)
