@@ -41,13 +41,12 @@ soak: setup
 
 # Trains the text tower and the linear layers of core/assets/lite again, into var/lite: core/assets/lite/MODEL_CARD.md
 LITE_SURFACES := plain_weave,basket_weave,twill,satin,herringbone,gauze,knit,felt,leather,brushed_metal,cast_metal,paper,granite,perforated,wire_mesh,stripes,checks,corrugated,plastic,pile,washer,hex_nut,capsule,tablet,button
-LITE_DEFECTS := scratch,crack,hole,stain,colour_spot,specks,fibre,missing_part,dent,fold,patch
 LITE_HELD_OUT := twill,leather,perforated,hex_nut,crack,fibre
 
 lite-words: setup
 	mkdir -p var/lite
-	test -d var/lite/pictures || $(BIN)/aprilgan-admin dataset synth --out var/lite/pictures --varied --seed 1 \
-	  --classes $(LITE_SURFACES) --defects $(LITE_DEFECTS) --train 1 --good 22 --per-defect 5
+	test -d var/lite/pictures || $(BIN)/aprilgan-admin dataset synth --out var/lite/pictures --varied --seed 41 \
+	  --classes $(LITE_SURFACES) --defects all --train 1 --good 30 --per-defect 4
 	$(BIN)/aprilgan-admin train --dataset mvtec --root var/lite/pictures --model lite --hold-out $(LITE_HELD_OUT) \
-	  --epochs 10 --lr 3e-3 --schedule cosine --stitch 0 --words-steps 1500 \
+	  --epochs 8 --lr 3e-3 --schedule cosine --stitch 0 --centred --words-steps 1500 \
 	  --words-out var/lite/words.safetensors --out var/lite/linear.safetensors

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from benchmarks.result import save
 
-ALL = ("accuracy", "daemon_speed", "precision", "match_speed", "vit_l_plain_form")
+ALL = (
+    "accuracy",
+    "daemon_speed",
+    "precision",
+    "match_speed",
+    "vit_l_plain_form",
+    "latency_throughput",
+    "report_speed",
+)
 SAVED = Path(__file__).parent / "results"
 
 
@@ -24,12 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     missed = 0
     for name in options.names or ALL:
-        results = []
-        for result in import_module(f"benchmarks.{name}").results():
+        results, benchmark = [], import_module(f"benchmarks.{name}")
+        for result in benchmark.results():
             print(result.line(), flush=True)
             results.append(result)
         if options.save and any(result.value is not None for result in results):
             save(name, results, SAVED)
+            if hasattr(benchmark, "draw"):
+                benchmark.draw(results)
         missed += sum(result.ok is False for result in results)
     return 1 if missed else 0
 

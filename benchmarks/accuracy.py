@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 import core
 from benchmarks import textile
 from benchmarks.result import Result
-from core.encoder import Features, joined
+from core.features import Features, joined
 from core.scorer import never
 
 SEEDS = range(5)

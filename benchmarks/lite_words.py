@@ -16,7 +16,7 @@ import core
 from benchmarks import textile
 from benchmarks.accuracy import SEEDS, SHOTS, auroc, encode, scores
 from benchmarks.result import Result
-from core.encoder import Features
+from core.features import Features
 from core.inspection import inspect_features
 
 OBJECT = "woven fabric"

@@ -14,7 +14,7 @@ from benchmarks import textile
 from benchmarks.random_clip import pictures, random_clip
 from benchmarks.result import Result
 from benchmarks.timing import in_turn, median_ratio, rounded
-from core.precision import has_bfloat16_units
+from core.precision import has_units
 from core.scorer import never
 
 ROUNDS = 15
@@ -42,7 +42,7 @@ def vit_b_gain() -> Result:
         name="vit_b_16_224_auto_over_float32_eager",
         value=median_ratio(eager, quick),
         # Only such processors are promised anything.
-        target=1.8 if has_bfloat16_units() else None,
+        target=1.8 if has_units(torch.bfloat16) else None,
         detail={"auto": auto.precision, "eager_ms": rounded(eager), "auto_ms": rounded(quick)},
     )
 

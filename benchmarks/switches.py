@@ -18,7 +18,7 @@ import core
 from benchmarks import textile
 from benchmarks.accuracy import auroc, encode, scores
 from benchmarks.result import Result
-from core.encoder import Features
+from core.features import Features
 
 SEEDS = range(5)
 SHOTS = 8

@@ -18,13 +18,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.adapter import Adapter, load_adapter
+    from core.adapter import Adapter, AdapterHeader, adapter_to_bytes, check_adapter, load_adapter
     from core.bank import BankHeader, PreparedBank, ReferenceBank
+    from core.bank_building import text_features
     from core.bank_file import bank_from_bytes, bank_to_bytes
     from core.calibration import Calibration
     from core.decide import Decision, Thresholds, ThresholdState
-    from core.encoder import Encoder, Features, load_encoder
-    from core.enrolment import Enrolment, enrol, recalibrate, text_features
+    from core.encoder import Encoder, load_encoder
+    from core.enrolment import Enrolment, enrol, re_enrol, recalibrate
     from core.errors import (
         BankError,
         CalibrationError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         MismatchError,
         WeightsError,
     )
+    from core.features import Features
     from core.flow import AnomalyResult, Sample
     from core.image import ImageHeader, decode_image, image_from_raw, read_header
     from core.inspection import Inspection, inspect, paper_memory
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Adapter": "adapter",
+    "AdapterHeader": "adapter",
+    "adapter_to_bytes": "adapter",
+    "check_adapter": "adapter",
     "AnomalyResult": "flow",
     "BankError": "errors",
     "BankHeader": "bank",
@@ -60,7 +65,7 @@ _HOMES = {
     "EncoderError": "errors",
     "Enrolment": "enrolment",
     "EnrolmentError": "errors",
-    "Features": "encoder",
+    "Features": "features",
     "ImageError": "errors",
     "ImageHeader": "image",
     "Inspection": "inspection",
@@ -86,13 +91,15 @@ _HOMES = {
     "load_scorer": "scorer",
     "load_text_encoder": "text",
     "paper_memory": "inspection",
+    "re_enrol": "enrolment",
     "read_header": "image",
     "recalibrate": "enrolment",
-    "text_features": "enrolment",
+    "text_features": "bank_building",
 }
 
 __all__ = [
     "Adapter",
+    "AdapterHeader",
     "AnomalyResult",
     "BankError",
     "BankHeader",
@@ -121,8 +128,10 @@ __all__ = [
     "ThresholdState",
     "Thresholds",
     "WeightsError",
+    "adapter_to_bytes",
     "bank_from_bytes",
     "bank_to_bytes",
+    "check_adapter",
     "decode_image",
     "enrol",
     "image_from_raw",
@@ -132,6 +141,7 @@ __all__ = [
     "load_scorer",
     "load_text_encoder",
     "paper_memory",
+    "re_enrol",
     "read_header",
     "recalibrate",
     "text_features",

@@ -35,6 +35,7 @@ class AdapterHeader:
 
     tower_id: Encoder.tower_id they were trained on, None where the file does not say (the reference's form).
     activation, stages: of that tower. dataset: what they were trained on, in words. training: options and losses.
+    centred: whether they take tokens relative to their picture's mean (see `centred`); the paper's do not.
     """
 
     tower_id: str | None
@@ -42,6 +43,7 @@ class AdapterHeader:
     stages: tuple[int, ...]
     dataset: str | None
     training: dict[str, Any]
+    centred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +66,15 @@ class Adapter:
             biases=tuple(bias.to(device) for bias in self.biases),
             sha256=self.sha256,
         )
+
+
+def centred(tokens: torch.Tensor) -> torch.Tensor:
+    """Tokens (N, L, C) relative to the mean of their own picture, the same shape.
+
+    A linear layer sees one token at a time and cannot tell an odd place from an odd surface; the difference
+    from the picture's mean can (docs/notes/0011-lite-words.md).
+    """
+    return tokens - tokens.mean(dim=1, keepdim=True)
 
 
 def adapter_to_bytes(header: AdapterHeader, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> bytes:

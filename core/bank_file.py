@@ -19,7 +19,6 @@ from safetensors.torch import save as save_tensors
 
 from core.bank import SCHEMA_VERSION, BankHeader, ReferenceBank, Source
 from core.calibration import Calibration
-from core.decide import Thresholds, ThresholdState
 from core.errors import BankError, CoreError
 from core.presets import MatchOptions
 from core.region import Roi
@@ -123,8 +122,7 @@ def _all_finite(stage: torch.Tensor) -> bool:
 
 
 def _header(fields: dict[str, Any]) -> BankHeader:
-    calibration = fields.pop("calibration")
-    thresholds = calibration.pop("thresholds")
+    calibration = Calibration.from_fields(fields.pop("calibration"))
     rule = fields.pop("rule")
     return BankHeader(
         match=MatchOptions(**fields.pop("match")),
@@ -134,16 +132,7 @@ def _header(fields: dict[str, Any]) -> BankHeader:
             spread=tuple(rule["spread"]),
             text_weight=rule["text_weight"],
         ),
-        calibration=Calibration(
-            reference_scores=tuple(calibration.pop("reference_scores")),
-            calibration_scores=tuple(calibration.pop("calibration_scores")),
-            thresholds=Thresholds(
-                reject=thresholds["reject"],
-                review=thresholds["review"],
-                state=ThresholdState(thresholds["state"]),
-            ),
-            **calibration,
-        ),
+        calibration=calibration,
         stages=tuple(fields.pop("stages")),
         map_scale=tuple(fields.pop("map_scale")),
         source_size=tuple(fields.pop("source_size")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,95 +19,34 @@ from torch import nn
 from core.device import choose_device
 from core.digests import joint_digest, tensor_digests
 from core.errors import EncoderError
-from core.graphs import Bucketed, Tensors
+from core.features import Features
+from core.graphs import BUCKETS, Bucketed, Tensors
 from core.image import Image
-from core.precision import SMALL_PARAMETERS, has_bfloat16_units, try_bfloat16
+from core.int8_products import multiplies_int8
+from core.precision import SMALL_PARAMETERS, choose, has_units, name, reason, try_precisions
 from core.preprocess import to_input
-from core.presets import Activation, EncoderSpec, MatchOptions, TokenPath, resolve_spec, without_words
-from core.quick_blocks import quicken
+from core.presets import Activation, EncoderSpec, MatchOptions, resolve_spec, without_words
+from core.quick_blocks import has_plain_blocks, quicken
 from core.towers import build_tower, has_text_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 RESNET_LEVELS = 5
 RESIZED = ("positional_embedding",)
 """Weights that loading stretches to the image size, so that they say nothing of which tower it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Features:
-    """What one forward pass gives for N pictures.
-
-    stages: per stage (N, L_s, C_s) tokens, row-major over the grid, not normalised.
-    grids: per stage (h_s, w_s), L_s = h_s * w_s.
-    image: (N, E) float32 unit-length image embedding, or None where the tower has none to compare with text.
-    surgery: per stage (N, 1 + L_s, E) of CLIP-AD's second path, CLS first; empty unless a method asked for it.
-    """
-
-    stages: tuple[torch.Tensor, ...]
-    grids: tuple[tuple[int, int], ...]
-    image: torch.Tensor | None
-    surgery: tuple[torch.Tensor, ...] = ()
-
-    def __len__(self) -> int:
-        return int(self.stages[0].shape[0])
-
-    def rows(self, rows: Sequence[int]) -> Features:
-        """The features of some of the pictures, in the order asked for."""
-        chosen = list(rows)
-        return Features(
-            stages=tuple(stage[chosen] for stage in self.stages),
-            grids=self.grids,
-            image=None if self.image is None else self.image[chosen],
-            surgery=tuple(stage[chosen] for stage in self.surgery),
-        )
-
-    def along(self, path: TokenPath) -> Features:
-        """The same with the tokens of a path as its stages; "vv" is CLIP-AD's second, without its class token."""
-        return self if path == "residual" else replace(self, stages=tuple(stage[:, 1:] for stage in self.surgery))
-
-    def as_one(self) -> Features:
-        """All stages as one: pooled to the last one's grid, made unit, and joined channel by channel."""
-        pooled = [
-            _pooled(tokens, grid, self.grids[-1]) for tokens, grid in zip(self.stages, self.grids, strict=True)
-        ]
-        joined_tokens = torch.cat([nn.functional.normalize(tokens, dim=-1) for tokens in pooled], dim=-1)
-        return replace(self, stages=(joined_tokens,), grids=self.grids[-1:])
-
-    def of_stages(self, places: Sequence[int]) -> Features:
-        """The same with some of the stages, by their places in `stages`."""
-        return replace(
-            self,
-            stages=tuple(self.stages[place] for place in places),
-            grids=tuple(self.grids[place] for place in places),
-        )
-
-
-def _pooled(tokens: torch.Tensor, grid: tuple[int, int], to: tuple[int, int]) -> torch.Tensor:
-    """(N, h * w, C) to (N, h' * w', C) float32: the mean of the tokens that a coarser one covers."""
-    if grid == to:
-        return tokens.float()
-    plane = tokens.float().transpose(1, 2).reshape(len(tokens), -1, *grid)
-    return nn.functional.adaptive_avg_pool2d(plane, to).flatten(2).transpose(1, 2)
-
-
-def joined(parts: Sequence[Features]) -> Features:
-    """Features of several batches of one encoder as those of one batch."""
-    images = [part.image for part in parts if part.image is not None]
-    return Features(
-        stages=tuple(torch.cat(stage) for stage in zip(*(part.stages for part in parts), strict=True)),
-        grids=parts[0].grids,
-        image=torch.cat(images) if images else None,
-        surgery=tuple(torch.cat(stage) for stage in zip(*(part.surgery for part in parts), strict=True)),
-    )
-
-
 class Encoder(nn.Module):
     """A frozen image tower with its preprocessing. Build it with `load_encoder`.
 
     tower: any module with open_clip's `forward_intermediates`. weights_sha256: digest of the tower's tensors.
+    dtype: of the arithmetic; int8 takes a plain transformer on a CPU, and means its blocks' products: all else is
+    bfloat16 then, and so are the tokens. buckets: the batch sizes that a GPU computes with, see core.graphs.
+
+    Raises EncoderError for int8 where it is not to be had.
     """
 
     def __init__(
@@ -118,6 +56,7 @@ class Encoder(nn.Module):
         *,
         device: torch.device,
         dtype: torch.dtype,
+        buckets: Sequence[int] = BUCKETS,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -126,14 +65,17 @@ class Encoder(nn.Module):
         self.weights_sha256 = joint_digest(tensors)
         self._tower_sha256 = joint_digest({name: tensors[name] for name in tensors if name not in RESIZED})
         self.torch_device = device
-        self.dtype = dtype
+        self.buckets = tuple(buckets)
+        self._arithmetic, self.dtype = dtype, _token_dtype(dtype)
         layout = torch.channels_last if is_timm(spec) else torch.preserve_format
-        self.tower = tower.eval().requires_grad_(False).to(device=device, dtype=dtype).to(memory_format=layout)
+        self.tower = (
+            tower.eval().requires_grad_(False).to(device=device, dtype=self.dtype).to(memory_format=layout)
+        )
         self._memory_format = layout
         self._levels = sorted({stage - 1 for stage in spec.stages} | self._levels_beside())
         self._quicken()
         # Only a GPU gains by fixed batch sizes; a CPU would compute the padding.
-        self._bucketed = Bucketed(self._maps, capture=True) if device.type == "cuda" else None
+        self._bucketed = Bucketed(self._maps, buckets=buckets, capture=True) if device.type == "cuda" else None
 
     @property
     def id(self) -> str:
@@ -153,8 +95,8 @@ class Encoder(nn.Module):
 
     @property
     def precision(self) -> str:
-        """ "float32" or "bfloat16"."""
-        return str(self.dtype).removeprefix("torch.")
+        """ "float32", "bfloat16" or "int8"."""
+        return name(self._arithmetic)
 
     @property
     def image_size(self) -> int:
@@ -222,20 +164,33 @@ class Encoder(nn.Module):
     def in_precision(self, dtype: torch.dtype) -> Encoder:
         """A copy of a float32 encoder that computes in another precision: weights rounded, name the same.
 
-        Raises ValueError for any other encoder: its weights are rounded already.
+        Raises ValueError for any other encoder, whose weights are rounded already, EncoderError as the class does.
         """
         if self.dtype != torch.float32:
             raise ValueError(f"expected an encoder in float32, got one in {self.precision}")
         twin = copy.deepcopy(self)
-        twin.dtype = dtype
-        twin.tower.to(dtype)
+        twin._arithmetic, twin.dtype = dtype, _token_dtype(dtype)
+        twin.tower.to(twin.dtype)
         twin._quicken()
         return twin
 
+    def precisions_to_try(self) -> list[torch.dtype]:
+        """What this CPU may compute this tower in besides float32, from the finest to the coarsest."""
+        if sum(weight.numel() for weight in self.parameters()) < SMALL_PARAMETERS or not has_units(torch.bfloat16):
+            return []
+        int8 = has_units(torch.int8) and multiplies_int8() and has_plain_blocks(self.tower)
+        return [torch.bfloat16, torch.int8] if int8 else [torch.bfloat16]
+
     def _quicken(self) -> None:
         """float32 stays the tower's own forward pass, which everything else is held against."""
-        if self.dtype == torch.bfloat16 and self.torch_device.type == "cpu":
-            quicken(self.tower)
+        on_cpu, int8 = self.torch_device.type == "cpu", self._arithmetic == torch.int8
+        if int8 and not (on_cpu and multiplies_int8() and has_plain_blocks(self.tower)):
+            raise EncoderError(
+                "expected a plain vision transformer on a CPU and a torch with oneDNN for precision int8, got "
+                f"{self.spec.name} on {self.device}; take bfloat16 or float32"
+            )
+        if self.dtype == torch.bfloat16 and on_cpu:
+            quicken(self.tower, int8=int8)
 
     def _maps(self, pixels: torch.Tensor) -> Tensors:
         """(N, 3, S, S) to (N, C_s, h_s, w_s) a stage, then the (N, E) image embedding where there is one."""
@@ -267,6 +222,7 @@ def load_encoder(
     device: str = "auto",
     precision: Precision = "auto",
     words: bool | None = None,
+    buckets: Sequence[int] = BUCKETS,
 ) -> Encoder:
     """Build a frozen encoder with its pretrained weights; never a random one.
 
@@ -274,10 +230,11 @@ def load_encoder(
     weights: a local state dict (`.safetensors`, or `.pt` read with weights_only). None: the packaged files for
     "lite", open_clip's download for the other presets.
     device: "auto" takes a GPU when there is one and says so; "cuda" without one is an error.
-    precision: "auto" is bfloat16 on a GPU; on a CPU it is bfloat16 where a trial finds it quicker and the same in
-    what it tells (core.precision), float32 everywhere else.
+    precision: "auto" is bfloat16 on a GPU; on a CPU it is bfloat16 or int8 where a trial finds it quicker and the
+    same in what it tells (core.precision), float32 everywhere else. int8: see Encoder.
     words: False leaves out what banks alone do not take, where that saves work: for "lite" the last stage and
     the image embedding. None: as the preset's own method needs it.
+    buckets: the batch sizes that a GPU computes with; smaller batches are padded, larger ones go in pieces.
 
     Raises EncoderError, WeightsError or DeviceError, each saying what was expected and what came.
     """
@@ -287,7 +244,7 @@ def load_encoder(
     spec = spec if words else without_words(spec)
     place = choose_device(device)
     tower = build_tower(spec, Path(weights) if weights is not None else None)
-    encoder = Encoder(tower, spec, device=place, dtype=_dtype_to_start_with(precision, place))
+    encoder = Encoder(tower, spec, device=place, dtype=_dtype_to_start_with(precision, place), buckets=buckets)
     shapes = encoder.stage_shapes  # a missing stage is an error now, not at the first frame
     if precision == "auto" and place.type == "cpu":
         encoder = _in_best_precision(encoder)
@@ -295,21 +252,23 @@ def load_encoder(
     return encoder
 
 
+def _token_dtype(arithmetic: torch.dtype) -> torch.dtype:
+    return torch.bfloat16 if arithmetic == torch.int8 else arithmetic
+
+
 def _dtype_to_start_with(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    return DTYPES[precision]
 
 
 def _in_best_precision(encoder: Encoder) -> Encoder:
-    """A float32 encoder on a CPU as it is, or in bfloat16 where that is quicker and tells the same."""
-    if not has_bfloat16_units():
-        log.info('precision "auto" took float32: this processor has no units for bfloat16')
+    """A float32 encoder on a CPU as it is, or in what is quicker and tells the same."""
+    twins = {dtype: encoder.in_precision(dtype) for dtype in encoder.precisions_to_try()}
+    if not twins:
+        log.info('precision "auto" took float32: the tower is small, or this processor has no units for bfloat16')
         return encoder
-    if sum(weight.numel() for weight in encoder.parameters()) < SMALL_PARAMETERS:
-        log.info('precision "auto" took float32: the tower is too small to gain by bfloat16')
-        return encoder
-    fast = encoder.in_precision(torch.bfloat16)
-    trial = try_bfloat16(encoder.encode, fast.encode, size=encoder.image_size)
-    log.info('precision "auto" took %s', trial.reason)
-    return fast if trial.chosen is torch.bfloat16 else encoder
+    others = {dtype: twin.encode for dtype, twin in twins.items()}
+    trials = try_precisions(encoder.encode, others, size=encoder.image_size)
+    log.info('precision "auto" took %s', reason(trials))
+    return twins.get(choose(trials), encoder)

@@ -5,52 +5,49 @@ Everything is checked before anything is computed, and nothing is stored here: t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from core.bank import BankHeader, PreparedBank, ReferenceBank, Source, to_numpy
-from core.calibration import calibrated, check_promise, provisional
+from core.bank import PreparedBank, ReferenceBank, check_belongs
+from core.bank_building import BuiltBank, Progress, build_bank, now
+from core.calibration import Calibration, calibrated, check_promise, rate_above
 from core.decide import Thresholds
 from core.enrolment_checks import check_samples, check_switches, split_samples
 from core.errors import EnrolmentError
 from core.flow import Sample
-from core.image import Image
-from core.leave_one_out import BATCH, ReferenceTokens, leave_one_out
-from core.preprocess import squash
+from core.leave_one_out import BATCH
+from core.picture_traits import PictureTraits, picture_traits
 from core.presets import MatchOptions
-from core.region import painted, region_of_interest
-from core.score_rule import ScoreRule, default_statistics, is_worded
-from core.scorer import Evidence, Scorer, never
+from core.region import region_of_interest
+from core.sample_findings import Finding, counted_before, few_references, sample_findings, unlike_the_rest
+from core.scorer import Scorer, never
 from core.text import Embed
-
-Progress = Callable[[str, int, int], None]
-"""(what, done, total), called as the work goes on."""
-
-FEW_REFERENCES = 8
-"""Below this, provisional thresholds reject far too many or too few (docs/notes/0003-streaming-score.md)."""
-ODD_SPREADS = 3.0
-MAP_QUANTILES = (0.95, 0.9995)
-UNKNOWN_OBJECT = "object"
-"""method.md section 3 item 8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Enrolment:
     """What enrolling gave.
 
-    scores: of the references, each against the others. calibration_scores: of good samples outside the bank.
-    warnings: what the engineer should look at, a sentence each.
+    scores: of the references, each against the others; of jittered copies where there is one reference.
+    calibration_scores: of good samples outside the bank. findings: what the engineer should look at. traits: of
+    the references, in their order. maps: (R, S, S), where each reference differs from the others. A bank that was
+    only calibrated has neither.
     """
 
     bank: ReferenceBank
     scores: tuple[float, ...]
     calibration_scores: tuple[float, ...]
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    traits: tuple[PictureTraits, ...] = ()
+    maps: npt.NDArray[np.float32] | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings, a sentence each."""
+        return tuple(str(finding) for finding in self.findings)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -99,30 +96,109 @@ def enrol(
     region = None
     if roi is not None:
         region = region_of_interest(roi, source_size=references[0].image.shape[:2], size=scorer.encoder.image_size)
-    tell = progress or _silent
-    images = [painted(sample.image, region) for sample in references]
-    tokens = ReferenceTokens.encode(scorer, images, match, tell, roi=region)
-    header = _header(scorer, references, product=product, object_name=object_name, match=match)
-    text = text_features(scorer, object_name, embed)
-    left_out = leave_one_out(scorer, images, tokens, header, text, tell)
-    good = _merged([evidence.statistics for evidence in left_out])
-    weight = scorer.encoder.spec.text_weight if text_weight is None else text_weight
-    rule = ScoreRule.fit(header.rule.statistics, good, text_weight=weight)
-    scores = tuple(float(score) for score in rule.score(good))
-    header = replace(
-        header, rule=rule, calibration=provisional(scores), map_scale=_map_scale(scorer, left_out, text)
+    built = build_bank(
+        scorer,
+        references,
+        product=product,
+        object_name=object_name,
+        match=match,
+        text_weight=scorer.encoder.spec.text_weight if text_weight is None else text_weight,
+        region=region,
+        embed=embed,
+        tell=progress or _silent,
     )
-    bank = replace(tokens.bank(header), text_features=None if text is None else text.cpu())
-    bank = _with_golden(scorer, bank, images[0])
+    return _with_promise(scorer, _looked_at(built, references), outside, max_false_rejects, None, progress)
+
+
+def re_enrol(
+    scorer: Scorer,
+    bank: ReferenceBank,
+    references: Sequence[Sample],
+    *,
+    calibration: Sequence[Sample] = (),
+    embed: Embed | None = None,
+    progress: Progress | None = None,
+) -> Enrolment:
+    """The same product from other references; all that was chosen for `bank` stays as it was.
+
+    The bank is built anew: what a thinned bank keeps of one reference depends on all others, so tokens cannot be
+    taken out or put in (docs/notes/0018-enrolment.md). calibration: pictures outside it, scored anew; with any,
+    the rates stay those of a calibrated `bank`, or the least that fewer pictures can promise; none: provisional.
+
+    Raises as `enrol` does, and MismatchError for a bank of another scorer.
+    """
+    header = bank.header
+    check_belongs(header, scorer.encoder, method=scorer.method, adapter_sha256=scorer.adapter_sha256)
+    split_samples(references, None, calibration)
+    check_samples([*references, *calibration], size=header.source_size)
+    built = build_bank(
+        scorer,
+        references,
+        product=header.product,
+        object_name=header.object_name,
+        match=header.match,
+        text_weight=header.rule.text_weight,
+        region=bank.roi,
+        embed=embed,
+        tell=progress or _silent,
+    )
+    rejects, reviews = _rates(header.calibration, len(calibration))
+    return _with_promise(scorer, _looked_at(built, references), calibration, rejects, reviews, progress)
+
+
+def _looked_at(built: BuiltBank, references: Sequence[Sample]) -> Enrolment:
+    """Provisional, with what is odd about the references."""
+    names = [sample.name for sample in references]
+    traits = tuple(picture_traits(image) for image in built.images)
+    odd = unlike_the_rest(names, built.statistics, built.bank.header.rule.statistics)
+    return Enrolment(
+        bank=built.bank,
+        scores=built.scores,
+        calibration_scores=(),
+        findings=(*odd, *sample_findings(list(zip(names, traits, strict=True)))),
+        traits=traits,
+        maps=built.maps,
+    )
+
+
+def _with_promise(
+    scorer: Scorer,
+    enrolment: Enrolment,
+    outside: Sequence[Sample],
+    max_false_rejects: float | None,
+    max_reviews: float | None,
+    progress: Progress | None,
+) -> Enrolment:
+    """Calibrated on good samples outside the bank, where there are any."""
     if not outside:
-        return Enrolment(
-            bank=bank,
-            scores=scores,
-            calibration_scores=(),
-            warnings=_warnings(scores, references, calibrated=False),
-        )
-    enrolment = recalibrate(scorer, bank, outside, max_false_rejects=max_false_rejects, progress=progress)
-    return replace(enrolment, warnings=_warnings(scores, references, calibrated=True))
+        few = few_references(enrolment.bank.header.shots)
+        return replace(enrolment, findings=(*enrolment.findings, *few))
+    promised = recalibrate(
+        scorer,
+        enrolment.bank,
+        outside,
+        max_false_rejects=max_false_rejects,
+        max_reviews=max_reviews,
+        progress=progress,
+    )
+    return replace(
+        enrolment,
+        bank=promised.bank,
+        calibration_scores=promised.calibration_scores,
+        findings=(*enrolment.findings, *promised.findings),
+    )
+
+
+def _rates(calibration: Calibration, samples: int) -> tuple[float | None, float | None]:
+    """(P, Q) that a bank was calibrated to, no less than `samples` can promise; None where it promised nothing."""
+    good, thresholds = calibration.calibration_scores, calibration.thresholds
+    if not good or not samples:
+        return None, None
+    least = 1.0 / (samples + 1)
+    rejects = max(least, rate_above(thresholds.reject, good).expected)
+    if thresholds.review == thresholds.reject:
+        return rejects, None
+    return rejects, max(least, rate_above(thresholds.review, good).expected)
 
 
 def recalibrate(
@@ -131,11 +207,16 @@ def recalibrate(
     samples: Sequence[Sample],
     *,
     max_false_rejects: float | None = None,
+    max_reviews: float | None = None,
+    keep_earlier: bool = True,
     progress: Progress | None = None,
 ) -> Enrolment:
     """Calibrate a bank's threshold on good samples outside it; its tokens and rule stay as they are.
 
-    Earlier calibration samples of the bank still count. Raises as `enrol` does.
+    Earlier calibration samples of the bank still count, each once, unless `keep_earlier` is False: after a drift
+    they are not what good parts look like any more. max_reviews: see core.calibration.calibrated.
+
+    Raises as `enrol` does.
     """
     check_samples(samples, size=bank.header.source_size)
     known = {source.sha256 for source in bank.header.sources}
@@ -145,98 +226,27 @@ def recalibrate(
                 f"{sample.name} is one of the bank's references; calibration takes parts outside it",
                 sample=sample.name,
             )
-    earlier = bank.header.calibration.calibration_scores
-    if max_false_rejects is not None:
-        check_promise(max_false_rejects, len(earlier) + len(samples))
-    scores = _score(scorer, scorer.prepare(bank), samples, progress or _silent)
+    before = bank.header.calibration
+    earlier = before.calibration_scores if keep_earlier else ()
+    sources = before.calibration_sources if keep_earlier else ()
+    fresh = [sample for sample in samples if sample.sha256 not in sources]
+    for rate in (max_false_rejects, max_reviews):
+        if rate is not None:
+            check_promise(rate, len(earlier) + len(fresh))
+    scores = _score(scorer, scorer.prepare(bank), fresh, progress or _silent)
     calibration = calibrated(
-        bank.header.calibration.reference_scores, (*earlier, *scores), max_false_rejects=max_false_rejects
+        before.reference_scores,
+        (*earlier, *scores),
+        max_false_rejects=max_false_rejects,
+        max_reviews=max_reviews,
+        sources=(*sources, *(sample.sha256 for sample in fresh)),
     )
     return Enrolment(
-        bank=replace(bank, header=replace(bank.header, calibration=calibration, built_at=_now())),
+        bank=replace(bank, header=replace(bank.header, calibration=calibration, built_at=now())),
         scores=calibration.reference_scores,
         calibration_scores=calibration.calibration_scores,
-        warnings=(),
+        findings=counted_before(len(samples) - len(fresh)),
     )
-
-
-def text_features(scorer: Scorer, object_name: str | None, embed: Embed | None) -> torch.Tensor | None:
-    """F_t (2, E) of a product on the scorer's device, None for a method without words.
-
-    object_name: None says "object". Raises EnrolmentError where words are needed and there is no text tower to
-    read them, EncoderError for an empty name.
-    """
-    if scorer.zero_shot is None:
-        return None
-    if embed is None:
-        raise EnrolmentError(
-            f"method {scorer.method} takes the product's name in words, and a text tower to read it"
-        )
-    name = UNKNOWN_OBJECT if object_name is None else object_name
-    return scorer.zero_shot.text_features(embed, name).to(scorer.encoder.torch_device)
-
-
-def _header(
-    scorer: Scorer,
-    references: Sequence[Sample],
-    *,
-    product: str,
-    object_name: str | None,
-    match: MatchOptions,
-) -> BankHeader:
-    """All that is known before the references have been scored; rule, calibration and scale follow."""
-    encoder = scorer.encoder
-    names = default_statistics(match.bank_stages(encoder.matched), worded=scorer.zero_shot is not None)
-    if encoder.spec.statistics is not None:
-        names = tuple(name for name in encoder.spec.statistics if scorer.zero_shot or not is_worded(name))
-    height, width = references[0].image.shape[:2]
-    return BankHeader(
-        product=product,
-        object_name=object_name,
-        method=scorer.method,
-        encoder_id=encoder.id,
-        activation=encoder.spec.activation,
-        stages=encoder.matched,
-        image_size=encoder.image_size,
-        adapter_sha256=scorer.adapter_sha256,
-        device=encoder.device,
-        precision=encoder.precision,
-        match=match,
-        rule=ScoreRule(statistics=names, centre=(0.0,) * len(names), spread=(1.0,) * len(names)),
-        calibration=provisional([0.0]),
-        map_scale=(0.0, 1.0),
-        golden_score=None,
-        source_size=(height, width),
-        sources=tuple(Source(name=sample.name, sha256=sample.sha256) for sample in references),
-        built_at=_now(),
-    )
-
-
-def _map_scale(scorer: Scorer, left_out: Sequence[Evidence], text: torch.Tensor | None) -> tuple[float, float]:
-    """(cold, hot) of the pixel map: between what 5 % and what 0.05 % of a good part's pixels exceed.
-
-    From leave-one-out maps. Wider, and defects of a few tokens stay invisible; narrower, and good parts glow.
-    """
-    maps = np.concatenate([to_numpy(scorer.maps(part, text, range(len(part.features)))) for part in left_out])
-    roi = left_out[0].roi
-    low, high = np.quantile(maps if roi is None else maps[:, roi != 0], MAP_QUANTILES)
-    return float(low), float(max(high, low + 1e-3))
-
-
-def _merged(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _with_golden(scorer: Scorer, bank: ReferenceBank, image: Image) -> ReferenceBank:
-    """Keep a shifted copy of the first reference and its score: the self-test's question and answer.
-
-    Shifted, because the reference itself lies at distance 0 from its own tokens whatever the tower does to it.
-    """
-    size = scorer.encoder.image_size
-    small = squash(image, size=size, device=torch.device("cpu"))[0].permute(1, 2, 0).numpy()
-    golden = np.ascontiguousarray(painted(np.roll(small, (size // 7, size // 5), axis=(0, 1)), bank.roi))
-    score = scorer.score([golden], [scorer.prepare(bank)], want_map=never)[0].score
-    return replace(bank, golden=golden, header=replace(bank.header, golden_score=score))
 
 
 def _score(scorer: Scorer, prepared: PreparedBank, samples: Sequence[Sample], tell: Progress) -> tuple[float, ...]:
@@ -249,33 +259,5 @@ def _score(scorer: Scorer, prepared: PreparedBank, samples: Sequence[Sample], te
     return tuple(scores)
 
 
-def _warnings(scores: Sequence[float], references: Sequence[Sample], *, calibrated: bool) -> tuple[str, ...]:
-    warnings = []
-    if len(scores) == len(references) >= 4:
-        warnings += _odd_one_out(scores, references)
-    if len(references) < FEW_REFERENCES and not calibrated:
-        warnings.append(
-            f"{len(references)} references say little about how good parts vary, so this threshold is a guess: "
-            f"calibrate with good parts outside the bank, or enrol {FEW_REFERENCES} or more"
-        )
-    return tuple(warnings)
-
-
-def _odd_one_out(scores: Sequence[float], references: Sequence[Sample]) -> list[str]:
-    """Name the reference that looks unlike the rest: far above the others' largest, measured in their spread."""
-    order = np.argsort(scores)
-    worst, others = int(order[-1]), np.array(scores)[order[:-1]]
-    if scores[worst] <= others.max() + ODD_SPREADS * float(others.std(ddof=1)):
-        return []
-    return [
-        f"{references[worst].name} looks unlike the other references (score {scores[worst]:.2f}, the others at "
-        f"most {others.max():.2f}); if it is not a good part, enrol again without it"
-    ]
-
-
 def _silent(what: str, done: int, total: int) -> None:
     """No progress wanted."""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from core.errors import EnrolmentError
@@ -25,20 +26,33 @@ def split_samples(
 
 
 def check_samples(samples: Sequence[Sample], *, size: tuple[int, int] | None = None) -> None:
-    """One size, no duplicates: a copy would vouch for itself in leave-one-out. Raises EnrolmentError."""
-    expected = size or samples[0].image.shape[:2]
+    """One size, no duplicates: a copy would vouch for itself in leave-one-out. Raises EnrolmentError.
+
+    size: (H, W) that they must have; None takes the size that most of them have, so that the odd one is named.
+    """
+    _check_sizes(samples, size)
     seen: dict[str, str] = {}
     for sample in samples:
-        height, width = sample.image.shape[:2]
-        if (height, width) != tuple(expected):
-            raise EnrolmentError(
-                f"{sample.name}: expected {expected[1]}x{expected[0]} pixels as the others, got {width}x{height}",
-                sample=sample.name,
-            )
         twin = seen.get(sample.sha256)
         if twin is not None:
             raise EnrolmentError(f"{sample.name} and {twin} are the same picture", sample=sample.name)
         seen[sample.sha256] = sample.name
+
+
+def _check_sizes(samples: Sequence[Sample], size: tuple[int, int] | None) -> None:
+    sizes = [sample.image.shape[:2] for sample in samples]
+    if not sizes:
+        return
+    height, width = size or Counter(sizes).most_common(1)[0][0]
+    odd = [sample for sample, found in zip(samples, sizes, strict=True) if found != (height, width)]
+    if odd:
+        came = odd[0].image.shape
+        more = f" ({len(odd) - 1} more are of another size: {', '.join(s.name for s in odd[1:4])})"
+        raise EnrolmentError(
+            f"{odd[0].name}: expected {width}x{height} pixels as the others, got {came[1]}x{came[0]}"
+            f"{more if len(odd) > 1 else ''}",
+            sample=odd[0].name,
+        )
 
 
 def check_switches(scorer: Scorer, match: MatchOptions, text_weight: float | None) -> None:

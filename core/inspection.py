@@ -15,9 +15,9 @@ import torch
 
 from core.anomaly_map import upsample
 from core.bank import Memory, descriptors, to_numpy
-from core.encoder import Features
-from core.enrolment import Progress
+from core.bank_building import Progress
 from core.errors import CalibrationError
+from core.features import Features
 from core.image import Image
 from core.leave_one_out import ReferenceTokens
 from core.presets import MatchOptions, Mode, WordScore

@@ -15,7 +15,7 @@ import torch
 from core.bank import BankHeader, ReferenceBank, descriptors, stage_tokens
 from core.copies import jittered, turned
 from core.coreset import k_centre
-from core.encoder import Features, joined
+from core.features import Features, joined
 from core.image import Image
 from core.presets import MatchOptions
 from core.region import Roi, kept, painted, places_inside

@@ -1,5 +1,7 @@
 """A transformer's blocks as a CPU computes them best in bfloat16: the same arithmetic in another order.
 
+Asked for, the four products of a block are in 8-bit integers instead (core.int8_products), all else as it is.
+
 torch's own path packs every weight anew at each call and writes the attention of all heads to memory before it
 is read again. Here weights are packed once, the activation is computed while the product is still in registers,
 and as many heads go together as the cache holds scores of (docs/notes/0009-engine.md has the times).
@@ -17,40 +19,57 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from core.int8_products import Int8Product
+
 CACHED_SCORES = 1 << 21
 """Attention scores that are computed together: 4 MiB in bfloat16. One head of 1370 tokens, all 12 of 197."""
+
+CACHED_ROWS = 1 << 20
+"""Of a single head, scores that are computed together: 2 MiB, what the two cores' second caches hold."""
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-def quicken(tower: nn.Module) -> bool:
+def quicken(tower: nn.Module, *, int8: bool = False) -> bool:
     """Put quick blocks in the place of a tower's own, whose parts they go on holding; whether it had such blocks.
 
     tower: on the CPU, in the precision it will compute in, frozen. Others than open_clip's plain transformers stay
-    as they are.
+    as they are. int8: see QuickBlock.
     """
-    blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
-    if not isinstance(blocks, nn.ModuleList) or not all(map(_is_plain, blocks)):
+    if not has_plain_blocks(tower):
         return False
-    for place, block in enumerate(blocks):
-        blocks[place] = QuickBlock(block)
+    blocks: Any = tower.transformer
+    for place, block in enumerate(blocks.resblocks):
+        blocks.resblocks[place] = QuickBlock(block, int8=int8)
     return True
 
 
-class QuickBlock(nn.Module):
-    """A pre-norm residual block. block: open_clip's, whose modules keep their names here."""
+def has_plain_blocks(tower: nn.Module) -> bool:
+    """Whether `quicken` fits this tower."""
+    blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
+    return isinstance(blocks, nn.ModuleList) and all(map(_is_plain, blocks))
 
-    def __init__(self, block: Any) -> None:
+
+class QuickBlock(nn.Module):
+    """A pre-norm residual block. block: open_clip's, whose modules keep their names here.
+
+    int8: compute the products with the weights in 8-bit integers; attention's own stay as they are.
+    """
+
+    def __init__(self, block: Any, *, int8: bool = False) -> None:
         super().__init__()
         self.ln_1, self.attn, self.ls_1 = block.ln_1, block.attn, block.ls_1
         self.ln_2, self.mlp, self.ls_2 = block.ln_2, block.mlp, block.ls_2
         attention, mlp = block.attn, block.mlp
-        fused = isinstance(mlp.gelu, nn.GELU) and mlp.gelu.approximate == "none"
-        self._qkv = _product(attention.in_proj_weight, attention.in_proj_bias)
-        self._out = _product(attention.out_proj.weight, attention.out_proj.bias)
-        self._widen = _product(mlp.c_fc.weight, mlp.c_fc.bias, after="gelu" if fused else "none")
-        self._activate: Product = nn.Identity() if fused and _packs(mlp.c_fc.weight) else mlp.gelu
-        self._narrow = _product(mlp.c_proj.weight, mlp.c_proj.bias)
+        product: Callable[[torch.Tensor, torch.Tensor], Product] = Int8Product if int8 else _product
+        self._qkv = product(attention.in_proj_weight, attention.in_proj_bias)
+        self._out = product(attention.out_proj.weight, attention.out_proj.bias)
+        self._narrow = product(mlp.c_proj.weight, mlp.c_proj.bias)
+        self._activate: Product = mlp.gelu
+        if not int8 and _packs(mlp.c_fc.weight) and _is_exact_gelu(mlp.gelu):
+            self._widen, self._activate = _product(mlp.c_fc.weight, mlp.c_fc.bias, after="gelu"), nn.Identity()
+        else:
+            self._widen = product(mlp.c_fc.weight, mlp.c_fc.bias)
 
     def forward(self, x: torch.Tensor, attn_mask: None = None) -> torch.Tensor:
         """(N, L, W) to the same; an image has no mask."""
@@ -73,8 +92,13 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
     query = query * width**-0.5
     together = max(1, CACHED_SCORES // length**2)
     if together == 1:  # two dimensions take a quicker product than three with a single head
-        parts = [torch.softmax(q @ k.T, dim=-1) @ v for q, k, v in zip(query, key, value, strict=True)]
-        return torch.stack(parts)
+        rows = max(1, CACHED_ROWS // length)
+        parts = [
+            torch.softmax(some @ k.T, dim=-1) @ v
+            for q, k, v in zip(query, key, value, strict=True)
+            for some in torch.split(q, rows)
+        ]
+        return torch.cat(parts).view(query.shape)
     groups = (torch.split(part, together) for part in (query, key.transpose(1, 2), value))
     return torch.cat([torch.softmax(q @ k, dim=-1) @ v for q, k, v in zip(*groups, strict=True)])
 
@@ -92,6 +116,10 @@ def _packs(weight: torch.Tensor) -> bool:
     """Whether this torch packs such a weight: its oneDNN build, in bfloat16."""
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     return known and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
+
+
+def _is_exact_gelu(activation: nn.Module) -> bool:
+    return isinstance(activation, nn.GELU) and activation.approximate == "none"
 
 
 def _is_plain(block: nn.Module) -> bool:

@@ -27,9 +27,11 @@ from core.bank import (
     stage_tokens,
     to_numpy,
 )
-from core.encoder import Encoder, Features, Precision, load_encoder
+from core.encoder import Encoder, Precision, load_encoder
 from core.errors import MismatchError
+from core.features import Features
 from core.flow import AnomalyResult
+from core.graphs import BUCKETS
 from core.image import Image
 from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distances
@@ -263,10 +265,11 @@ def load_scorer(
     image_size: int | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    buckets: Sequence[int] = BUCKETS,
 ) -> Scorer:
     """An encoder, its linear layers where a file is named, and the method: enrolment and worker build the same.
 
-    Raises what `load_encoder`, `load_adapter` and `Scorer` raise.
+    The arguments are `load_encoder`'s and `Scorer`'s. Raises what they and `load_adapter` raise.
     """
     encoder = load_encoder(
         preset,
@@ -277,6 +280,7 @@ def load_scorer(
         device=device,
         precision=precision,
         words=None if method is None else method != "bank",
+        buckets=buckets,
     )
     layers = None
     if adapter is not None:

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import torch
 
-from core.encoder import Encoder, Features
+from core.encoder import Encoder
+from core.features import Features
 from core.image import Image
 from core.text import Embed
 

@@ -1,4 +1,7 @@
-"""`aprilgan-daemon [--config FILE]`: read the settings, run the service, say by the exit code how it ended."""
+"""`aprilgan-daemon [--config FILE]`: read the settings, run the service, say by the exit code how it ended.
+
+SIGHUP reads the settings anew (daemon.reload); `--check-config` only says whether they could be used.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -29,9 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"aprilgan-daemon: configuration:\n{error}", file=sys.stderr)
         return ExitCode.CONFIG
+    if options.check_config:
+        print(f"usable: {len(settings.lines)} lines, {len(settings.cameras)} cameras")
+        return ExitCode.OK
     logs.configure(format=settings.log.format, level=settings.log.level)
     try:
-        return run(settings)
+        return run(settings, partial(load_settings, options.config))
     except (ConfigurationError, EmbeddedRedisError) as error:
         log.critical("configuration: %s", error)
         return ExitCode.CONFIG
@@ -59,6 +66,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="the TOML settings (default: $APRILGAN_CONFIG, then /etc/aprilgan/aprilgan.toml)",
+    )
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="check the settings, before a start or a reload, and do no more",
     )
     parser.add_argument("--version", action="version", version=f"aprilgan-daemon {__version__}")
     return parser.parse_args(arguments)

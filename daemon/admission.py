@@ -1,4 +1,8 @@
-"""Whether a valid frame comes in: its key, whether it is a replay, whether there is room. service.md section 3."""
+"""Whether a valid frame comes in: its key, whether it is a replay, whether there is room. service.md section 3.
+
+Overload in three steps (service.md section 2): a camera has a window of frames in flight; beyond it, or where the
+service is full, BUSY; and a frame that was told so until its time was over is uninspected.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from ulid import ULID
 
 from daemon.cameras import CameraDirectory
 from daemon.clock import Clock
-from daemon.flow import Frame, RawFrame, Refusal, RefusalReason, Verdict
+from daemon.flow import Frame, Protocol, RawFrame, Refusal, RefusalReason, Verdict
 from daemon.in_flight import InFlight, Owned
 from daemon.outbox import Outbox, OutboxUnavailable
+from daemon.patience import Patience
 from daemon.verdicts import Provenance
 from daemon.wire import Waiter, WireLimits
 
@@ -24,11 +29,16 @@ MAX_WAITERS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressOptions:
-    """What bounds ingress. Sizes in bytes. drain_s: how long a stop waits for frames in flight."""
+    """What bounds ingress. Sizes in bytes.
+
+    window: frames in flight of one camera that speaks the native protocol; a stock sender has one by nature.
+    drain_s: how long a stop waits for frames in flight.
+    """
 
     state_dir: Path
     provenance: Provenance
     limits: WireLimits = field(default_factory=WireLimits)
+    window: int = 2
     max_in_flight: int = 256
     max_in_flight_bytes: int = 256 * 1024 * 1024
     max_outbox_rows: int = 1_000_000
@@ -44,8 +54,18 @@ class Replay:
     verdict: Verdict | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overload:
+    """A frame that asked for room until its time was over: it is to be uninspected."""
+
+    frame: Frame
+
+
 class Admission:
-    """The rules of entry. `closed` says why nothing comes in at all, None while the door is open."""
+    """The rules of entry. `closed` says why nothing comes in at all, None while the door is open.
+
+    `options` may be replaced between two frames.
+    """
 
     def __init__(
         self,
@@ -59,12 +79,13 @@ class Admission:
         self._cameras = cameras
         self._in_flight = in_flight
         self._outbox = outbox
-        self._options = options
+        self.options = options
         self._clock = clock
+        self._patience = Patience()
         self.closed: str | None = None
 
-    def judge(self, raw: RawFrame) -> Frame | Replay:
-        """A new frame with its key and deadline, or what it repeats.
+    def judge(self, raw: RawFrame) -> Frame | Replay | Overload:
+        """A new frame with its key and deadline, or what it repeats, or that its time is over.
 
         Raises Refusal: BUSY, or KEY_REUSED when the key came before with other bytes.
         """
@@ -74,8 +95,14 @@ class Admission:
         replay = self._replay_of(raw, frame)
         if replay is not None:
             return replay
-        self._check_room(raw)
-        return frame
+        self._check_outbox(raw)
+        full = self._fullness(raw)
+        if full is None:
+            self._patience.forget(frame)
+            return frame
+        if raw.identity.boot is not None and self._patience.ends(frame):
+            return Overload(frame=frame)
+        raise self._busy(raw, full)
 
     def _keyed(self, raw: RawFrame) -> Frame:
         identity = raw.identity
@@ -122,20 +149,26 @@ class Admission:
                 f"(sha256 {sha256[:12]}, now {frame.sha256[:12]})",
             )
 
-    def _check_room(self, raw: RawFrame) -> None:
-        options, held = self._options, self._in_flight
+    def _check_outbox(self, raw: RawFrame) -> None:
+        # every frame in flight will need a row, and no verdict may be lost for want of one
+        if self._outbox.unrecorded + len(self._in_flight) >= self.options.max_outbox_rows:
+            raise self._busy(raw, "outbox full")
+
+    def _fullness(self, raw: RawFrame) -> str | None:
+        """Why there is no room for this frame now, None where there is."""
+        options, held = self.options, self._in_flight
         free, free_bytes = options.max_in_flight - len(held), options.max_in_flight_bytes - held.bytes_held
         if free <= 0:
-            raise self._busy(raw, f"{len(held)} frames in flight")
+            return f"{len(held)} frames in flight"
         if raw.payload.nbytes > free_bytes:
-            raise self._busy(raw, f"{held.bytes_held} bytes in flight")
-        # a camera may hold no more than is left for the others: alone it gets half, two get a third each
+            return f"{held.bytes_held} bytes in flight"
         frames, size = held.held_by(raw.identity.camera)
+        if raw.protocol is Protocol.NATIVE and frames >= options.window:
+            return f"{frames} frames of this camera in flight, its window is {options.window}"
+        # a camera may hold no more than is left for the others: alone it gets half, two get a third each
         if frames > free or size > free_bytes:
-            raise self._busy(raw, f"{frames} frames ({size} bytes) of this camera in flight")
-        # every frame in flight will need a row, and no verdict may be lost for want of one
-        if self._outbox.unrecorded + len(held) >= options.max_outbox_rows:
-            raise self._busy(raw, "outbox full")
+            return f"{frames} frames ({size} bytes) of this camera in flight"
+        return None
 
     def closed_to(self, waiter: Waiter, camera: str) -> Refusal:
         """BUSY for a frame that came in before the door closed, and could not be kept."""
@@ -146,9 +179,9 @@ class Admission:
         return self._come_back(self._refusal(raw, RefusalReason.BUSY, ""), why)
 
     def _come_back(self, refusal: Refusal, why: str) -> Refusal:
-        wait_ms = self._options.retry_after_ms
+        wait_ms = self.options.retry_after_ms
         refusal.detail = why if why == RESTART else f"retry_after_ms={wait_ms}: {why}"
-        refusal.retry_after_ms = wait_ms
+        refusal.retry_after_ms, refusal.window = wait_ms, self.options.window
         return refusal
 
     @staticmethod

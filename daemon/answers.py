@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.decide import Decision, ThresholdState, decide
+from core.decide import Decision, decide
 from daemon.batch_scoring import Failure, Outcome
 from daemon.flow import UninspectedReason
 from daemon.link import FrameHeader, ScoredFrame
@@ -66,10 +66,8 @@ def uninspected(
 
 
 def _p_value(bank: LineBank, score: float | None) -> float | None:
-    """None unless the threshold in force is calibrated: anything else would promise nothing."""
-    if score is None or bank.thresholds.state is not ThresholdState.CALIBRATED:
-        return None
-    p_value: float | None = bank.prepared.bank.p_value(score)
+    """The bank's, wherever it has good samples of its own: a threshold that a person moved does not change it."""
+    p_value: float | None = None if score is None else bank.prepared.bank.p_value(score)
     return p_value
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import core
 from core.errors import BankError
 from daemon.bank_cache import BankCache, CacheUnavailable
-from daemon.durable import write_durably
+from daemon.durable import sweep_drafts, write_durably
 from daemon.records import BankRecord, LineAssignment, LineChange, ProductRecord, Records
 from daemon.setting_sections import ID_PATTERN
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from core import ReferenceBank
 
 log = logging.getLogger(__name__)
+
+FOLDER = "banks"
 
 
 def publish(
@@ -51,6 +53,7 @@ def publish(
         present = records.line(line)
         expected_revision = present.revision if present else 0
     path = bank_path(bank.header.product, sha256)
+    sweep_drafts(state_dir / FOLDER)
     write_durably(state_dir / path, data)
     now = datetime.now(UTC)
     assignment = records.assign(
@@ -103,9 +106,14 @@ def read_bank_file(state_dir: Path, path: str, sha256: str) -> bytes:
 
 def bank_path(product: str, sha256: str) -> str:
     """Where a bank lies, relative to the state folder. Raises ValueError for a name that may not be a path."""
+    return f"{bank_folder(product)}/{sha256}.safetensors"
+
+
+def bank_folder(product: str) -> str:
+    """Where a product's banks lie, relative to the state folder. Raises ValueError as `bank_path` does."""
     if not re.fullmatch(ID_PATTERN, product):
         raise ValueError(f"expected a product name like {ID_PATTERN}, got {product!r}")
-    return f"banks/{product}/{sha256}.safetensors"
+    return f"{FOLDER}/{product}"
 
 
 def _record(bank: ReferenceBank, *, line: int, path: str, sha256: str, size_bytes: int) -> BankRecord:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.errors import BankError, MismatchError
+from daemon.bank_budget import held_bytes, lines_to_forget, too_large
 from daemon.bank_cache import BankCache, CacheUnavailable, ChangeFeed
 from daemon.bank_fetch import BankFetch
+from daemon.bank_status import KeeperStatus, line_status
 from daemon.clock import Clock
 from daemon.database import RecordsUnavailable
 from daemon.known_lines import recall_lines, remember_lines
@@ -29,23 +31,14 @@ POLL_S = 30.0
 RETRY_S = 2.0
 """Between looks while SQL is down or a bank could not be fetched."""
 LISTEN_S = 0.5
+DEFAULT_BUDGET_BYTES = 2 << 30
+"""20 lines' banks of 4 shots with ViT-L-14 at 518 pixels, in float32 on a CPU; on a GPU they take half."""
 
 
 class Assignments(Protocol):
     """What the keeper needs of daemon.records.Records."""
 
     def lines(self) -> Sequence[LineAssignment]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeeperStatus:
-    """A snapshot for the heartbeat: see WorkerStatus for the fields."""
-
-    redis_up: bool
-    db_up: bool
-    loads: dict[str, int]
-    bytes_held: int
-    lines: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +54,7 @@ class BankKeeper(threading.Thread):
     """Keeps the banks of the configured lines.
 
     records: the truth. cache: None does without Redis. read_bank: (bytes, sha256) -> core.ReferenceBank.
+    budget_bytes: see daemon.bank_budget; while a bank is taken in, it comes on top.
     `swap_in` belongs to the scorer's thread, `current` and `status` to any.
     """
 
@@ -73,6 +67,7 @@ class BankKeeper(threading.Thread):
         lines: Collection[int],
         read_bank: Callable[[bytes, str], Any],
         clock: Clock,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
     ) -> None:
         super().__init__(name="bank-keeper", daemon=True)
         self._records = records
@@ -81,6 +76,8 @@ class BankKeeper(threading.Thread):
         self._lines = frozenset(lines)
         self._fetch = BankFetch(cache=cache, state=state, read_bank=read_bank)
         self._clock = clock
+        self._budget_bytes = budget_bytes
+        self._complaint: str | None = None
         self._lock = threading.Lock()
         self._current: dict[int, LineBank] = {}
         self._previous: dict[int, LineBank] = {}
@@ -93,6 +90,7 @@ class BankKeeper(threading.Thread):
         self._db_up = False
         self._complete = False
         self._looked = threading.Event()
+        self._rewatch = threading.Event()
         self._ended = threading.Event()
 
     # The keeper's thread
@@ -115,6 +113,14 @@ class BankKeeper(threading.Thread):
         wanted = [assignment for assignment in self._assignments() if assignment.line in self._lines]
         self._complete = sum(self._consider(assignment) for assignment in wanted) == len(wanted)
         self._looked.set()
+
+    def watch(self, lines: Collection[int]) -> None:
+        """Keep the banks of these lines from now on; looks at once. Safe from any thread.
+
+        What a former line scored with stays, for its frames under way, until this life ends.
+        """
+        self._lines = frozenset(lines)
+        self._rewatch.set()
 
     def wait_for_first_look(self, timeout_s: float) -> bool:
         """Whether the keeper has looked once, waiting at most `timeout_s`."""
@@ -159,7 +165,8 @@ class BankKeeper(threading.Thread):
         pause_s = POLL_S if self._db_up and self._complete else RETRY_S
         end_ns = self._clock.monotonic_ns() + int(pause_s * 1e9)
         while not self._ended.is_set() and self._clock.monotonic_ns() < end_ns:
-            if self._heard():
+            if self._heard() or self._rewatch.is_set():
+                self._rewatch.clear()
                 return
 
     def _heard(self) -> bool:
@@ -236,9 +243,11 @@ class BankKeeper(threading.Thread):
         with self._lock:
             before = self._current.get(line)
             if before is not None and before.bank_sha256 != bank.bank_sha256:
+                self._previous.pop(line, None)  # so that it stands last: the order is that of leaving charge
                 self._previous[line] = before
             self._current = {**self._current, line: bank}
             self._errors.pop(line, None)
+            self._make_room()
         log.info(
             "line %d scores with bank %s of %s (revision %d, threshold %.4g %s)",
             line,
@@ -249,6 +258,14 @@ class BankKeeper(threading.Thread):
             bank.thresholds.state,
         )
 
+    def _make_room(self) -> None:
+        for line in lines_to_forget(self._current, self._previous, budget_bytes=self._budget_bytes):
+            log.info("line %d's previous bank is dropped for want of room", line)
+            del self._previous[line]
+        said, self._complaint = self._complaint, too_large(self._current, budget_bytes=self._budget_bytes)
+        if self._complaint is not None and said is None:
+            log.warning("%s", self._complaint)
+
     # Any thread
 
     def current(self) -> Mapping[int, LineBank]:
@@ -258,29 +275,13 @@ class BankKeeper(threading.Thread):
     def status(self) -> KeeperStatus:
         """The keeper's part of the heartbeat."""
         with self._lock:
-            held = {
-                bank.bank_sha256: bank.prepared.size_bytes
-                for bank in (*self._current.values(), *self._previous.values())
-            }
             return KeeperStatus(
                 redis_up=self._redis_up,
                 db_up=self._db_up,
                 loads=dict(self._fetch.loads),
-                bytes_held=sum(held.values()),
-                lines={str(line): self._line_status(line) for line in sorted(self._lines)},
+                bytes_held=held_bytes([*self._current.values(), *self._previous.values()]),
+                lines={
+                    str(line): line_status(self._current.get(line), self._errors.get(line), db_up=self._db_up)
+                    for line in sorted(self._lines)
+                },
             )
-
-    def _line_status(self, line: int) -> dict[str, Any]:
-        bank, error = self._current.get(line), self._errors.get(line)
-        if bank is None:
-            unenrolled = "never enrolled" if self._db_up else "SQL has not answered yet"
-            return dict.fromkeys(("product", "bank", "threshold", "threshold_state")) | {
-                "error": error or unenrolled
-            }
-        return {
-            "product": bank.product,
-            "bank": bank.bank_sha256,
-            "threshold": bank.thresholds.reject,
-            "threshold_state": bank.thresholds.state.value,
-            "error": error,
-        }

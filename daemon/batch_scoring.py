@@ -55,8 +55,8 @@ Outcome: TypeAlias = Result | Failure
 class BatchScoring:
     """Scores batches and remembers how large they may be.
 
-    keep_heatmaps: the decisions whose maps are wanted. quarantine: takes a frame that broke the scorer,
-    and the error.
+    keep_heatmaps: the decisions whose maps are wanted; may be replaced at any time. quarantine: takes a frame that
+    broke the scorer, and the error.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class BatchScoring:
     ) -> None:
         self._scorer = scorer
         self._max_size = max_size
-        self._keep = keep_heatmaps
+        self.keep_heatmaps = keep_heatmaps
         self._quarantine = quarantine
         self._clock = clock
         self._limit = max_size
@@ -117,7 +117,7 @@ class BatchScoring:
             results = self._scorer.match(
                 features,
                 banks,
-                want_map=lambda index, score: decide(score, jobs[index][1].thresholds) in self._keep,
+                want_map=lambda index, score: decide(score, jobs[index][1].thresholds) in self.keep_heatmaps,
             )
         return [_checked(result) for _, result in zip(jobs, results, strict=True)]
 

@@ -85,6 +85,11 @@ def buckets_up_to(max_size: int) -> tuple[int, ...]:
 BUCKETS = buckets_up_to(16)
 
 
+def buckets_for(max_size: int) -> tuple[int, ...]:
+    """The same for a setting: 0 lets measurement choose among 1 to 16."""
+    return buckets_up_to(max_size) if max_size else BUCKETS
+
+
 def bucket_for(size: int, buckets: tuple[int, ...]) -> int:
     """The smallest bucket that holds `size` frames (the largest of all where none does)."""
     return next((bucket for bucket in buckets if bucket >= size), buckets[-1])

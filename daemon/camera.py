@@ -119,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--camera", required=True, metavar="NAME", help="a configured camera")
     parser.add_argument("--connect", default="tcp://127.0.0.1:5555", metavar="ENDPOINT")
     parser.add_argument("--rate", type=_not_negative, default=0.0, metavar="HZ", help="0: as fast as answers come")
-    parser.add_argument("--window", type=_window, default=2, metavar="N", help="frames in flight (2)")
+    parser.add_argument(
+        "--window",
+        type=_window,
+        metavar="N",
+        help="at most so many frames in flight (default: as many as the service lets in)",
+    )
     parser.add_argument(
         "--server-key", type=Path, metavar="FILE", help="server.key, where the service asks for keys"
     )

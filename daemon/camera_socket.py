@@ -7,15 +7,18 @@ gone is counted and dropped.
 from __future__ import annotations
 
 import errno
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from daemon.authorized_keys import Role
-from daemon.curve import Guard
+from daemon.curve import HANDSHAKE_S, Guard, leave_open
+from daemon.id_probe import IdProbe
 from daemon.observer import Observer
 
 MAX_PART_BYTES = 128 * 1024 * 1024
@@ -35,7 +38,7 @@ _OPTIONS = {
     zmq.LINGER: 0,
     zmq.HEARTBEAT_IVL: 500,
     zmq.HEARTBEAT_TIMEOUT: 1500,
-    zmq.HANDSHAKE_IVL: 5000,
+    zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1000),
     zmq.ROUTER_MANDATORY: 1,
 }
 
@@ -68,14 +71,18 @@ class CameraSocket:
         self._observer = observer
         self._secured = guard is not None
         self._connected: set[int] = set()
+        self._watching = threading.Lock()
         self._held: dict[bytes, deque[bytes]] = {}
         self._held_count = 0
         self.socket = context.socket(zmq.ROUTER)
         for option, value in _OPTIONS.items():
             self.socket.setsockopt(option, value)
-        if guard is not None:
+        if guard is None:
+            leave_open(self.socket)
+        else:
             guard.secure(self.socket, Role.CAMERA)
-        self.monitor = self.socket.get_monitor_socket(sum(set(_EVENTS)))
+        self._monitor = self.socket.get_monitor_socket(sum(set(_EVENTS)))
+        self.probe = IdProbe(context, self.socket)  # before the cameras' bind: theirs are the numbers after it
         try:
             self.socket.bind(bind)
         except zmq.ZMQError:
@@ -89,7 +96,8 @@ class CameraSocket:
 
     @property
     def connections(self) -> int:
-        """TCP connections as of the last turn, handshakes under way included. Safe to read from any thread."""
+        """TCP connections now, handshakes under way included. Safe to call from any thread."""
+        self.watch_connections()
         return len(self._connected)
 
     @property
@@ -116,6 +124,16 @@ class CameraSocket:
         if route in self._held or not self._send(route, body):
             self._hold(route, body)
 
+    def tell(self, route: bytes, body: bytes) -> bool:
+        """Say what nobody asked for; whether somebody is there to hear it."""
+        try:
+            self.socket.send_multipart((route, b"", body), zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
+                raise
+            return False
+        return True
+
     def flush(self) -> None:
         """Try the held replies again, each peer's in order."""
         for route, bodies in list(self._held.items()):
@@ -126,22 +144,26 @@ class CameraSocket:
                 del self._held[route]
 
     def watch_connections(self) -> None:
-        """Pass what the monitor saw to the observer."""
-        while self.monitor.poll(0):
-            message = recv_monitor_message(self.monitor)
-            event, descriptor = message["event"], message["value"]
-            if event == zmq.EVENT_ACCEPTED:
-                self._connected.add(descriptor)
-            elif event == zmq.EVENT_DISCONNECTED:
-                self._connected.discard(descriptor)
-            if event in _EVENTS:
-                self._observer.connection(_EVENTS[zmq.Event(event)])
+        """Pass what the monitor saw to the observer. Safe to call from any thread."""
+        with self._watching:
+            while self._monitor.poll(0):
+                self._note_event(recv_monitor_message(self._monitor))
 
     def close(self, *, linger_ms: int = 0) -> None:
         """Close. linger_ms: how long the I/O thread may go on sending the last replies."""
+        self.probe.close()
         self.socket.disable_monitor()
-        self.monitor.close(0)
+        self._monitor.close(0)
         self.socket.close(linger_ms)
+
+    def _note_event(self, message: Mapping[str, Any]) -> None:
+        event, descriptor = message["event"], message["value"]
+        if event == zmq.EVENT_ACCEPTED:
+            self._connected.add(descriptor)
+        elif event == zmq.EVENT_DISCONNECTED:
+            self._connected.discard(descriptor)
+        if event in _EVENTS:
+            self._observer.connection(_EVENTS[zmq.Event(event)])
 
     def _send(self, route: bytes, body: bytes) -> bool:
         """Whether the reply is off our hands: sent, or its peer gone."""

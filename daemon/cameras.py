@@ -28,7 +28,7 @@ class Camera:
 
 
 class CameraDirectory:
-    """Looks cameras up by the name that a message claims."""
+    """Looks cameras up by the name that a message claims. It may become another between two messages."""
 
     def __init__(self, cameras: Iterable[Camera]) -> None:
         self._by_name = {camera.name: camera for camera in cameras}
@@ -47,6 +47,10 @@ class CameraDirectory:
             )
             for camera in cameras
         )
+
+    def become(self, other: CameraDirectory) -> None:
+        """Hold the other's cameras and no others."""
+        self._by_name = other._by_name
 
     def named(self, claim: object) -> Camera:
         """The camera of that name. Raises Refusal(UNKNOWN_CAMERA): a name is never guessed."""

@@ -1,16 +1,21 @@
-"""CURVE on our sockets, and the ZAP handler (RFC 27) that says which keys come in.
+"""CURVE on our sockets, and the ZAP handler (RFC 27) that says which keys come in, and how many connections.
 
 Fail closed: a secured socket names a domain and enforces it, so that without a handler that answers nobody
 comes in (libzmq would let every key in without a domain); whoever is not on the list, and everyone while the
 list cannot be read, is answered 300. That status, "temporary", because libzmq's client gives up for good on
 400, and a camera must come in once its key is authorized without being started again (seen, libzmq 4.3.5); it
 knocks again when HANDSHAKE_IVL has closed the connection. pyzmq's ThreadAuthenticator answers 400 only.
+
+A socket without CURVE names a domain as well, so that the number of connections has a limit there too; it
+enforces nothing: whose handler does not answer is let in.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +35,12 @@ LET_IN = b"200"
 NOT_NOW = b"300"
 _DOMAINS = {Role.CAMERA: "aprilgan.cameras", Role.SUBSCRIBER: "aprilgan.verdicts"}
 _ROLES = {domain.encode("ascii"): role for role, domain in _DOMAINS.items()}
+_OPEN_DOMAIN = "aprilgan.open"
 _POLL_MS = 100
+HANDSHAKE_S = 5.0
+"""libzmq's HANDSHAKE_IVL: when a connection that was not let in is closed."""
+_EARLY_S = 0.05
+"""Its clock began to run before we were asked; a place that is taken for free would be one too many."""
 
 
 def server_pair(settings: Settings) -> KeyPair:
@@ -79,24 +89,31 @@ class Guard:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
-class ZapHandler(threading.Thread):
-    """Answers libzmq's question about every connection of a secured socket.
+def leave_open(socket: zmq.Socket[bytes]) -> None:
+    """Without CURVE: whoever comes is only counted."""
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, _OPEN_DOMAIN)
 
-    has_room: whether one more camera may connect. Raises zmq.ZMQError if the context has a handler already.
+
+class ZapHandler(threading.Thread):
+    """Answers libzmq's question about every connection of a socket with a domain.
+
+    ring: who is authorized, None without CURVE. has_room: whether one more camera may connect, given how many
+    connections were refused and are still there. Raises zmq.ZMQError if the context has a handler already.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        ring: KeyRing,
+        ring: KeyRing | None,
         *,
         observer: Observer,
-        has_room: Callable[[], bool] = lambda: True,
+        has_room: Callable[[int], bool] = lambda refused: True,
     ) -> None:
-        super().__init__(name="keys", daemon=True)
+        super().__init__(name="zap", daemon=True)
         self._ring = ring
         self._observer = observer
         self._has_room = has_room
+        self._refused_at: deque[float] = deque()
         self._ended = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -122,22 +139,31 @@ class ZapHandler(threading.Thread):
     def _answer(self, request: list[bytes]) -> list[bytes]:
         version, request_id, domain, address, _, *mechanism = (*request, *[b""] * (6 - len(request)))
         key = _key(mechanism) if version == ZAP_VERSION else None
-        refusal = self._refusal(key, _ROLES.get(domain))
-        if key is not None and refusal is None:
-            return [ZAP_VERSION, request_id, LET_IN, b"OK", key.encode("ascii"), b""]
-        self._observer.connection("key_refused")
+        is_open = domain == _OPEN_DOMAIN.encode("ascii") and mechanism == [b"NULL"]
+        role = Role.CAMERA if is_open else _ROLES.get(domain)
+        event, refusal = "key_refused", None if is_open else self._refusal(key, role)
+        if refusal is None and role is Role.CAMERA and not self._has_room(self._still_refused()):
+            event, refusal = "no_room", "as many cameras are connected as ingest.max_connections allows"
+        if refusal is None:
+            return [ZAP_VERSION, request_id, LET_IN, b"OK", (key or "").encode("ascii"), b""]
+        self._refused_at.append(time.monotonic())
+        self._observer.connection(event)
         log.warning("%s may not connect: %s", address.decode("ascii", "replace"), refusal)
         return [ZAP_VERSION, request_id, NOT_NOW, b"not authorized", b"", b""]
 
     def _refusal(self, key: str | None, role: Role | None) -> str | None:
-        """Why not, None for who comes in."""
-        if key is None or role is None:
+        """Why this key may not come in, None where it may."""
+        if key is None or role is None or self._ring is None:
             return "it shows no CURVE key"
         if not self._ring.admits(key, role):
             return self._ring.fault or f"the key {key} is no {role}'s"
-        if role is Role.CAMERA and not self._has_room():
-            return "as many cameras are connected as ingest.max_connections allows"
         return None
+
+    def _still_refused(self) -> int:
+        """How many of the connections are refused ones that libzmq has not closed yet."""
+        while self._refused_at and time.monotonic() - self._refused_at[0] > HANDSHAKE_S - _EARLY_S:
+            self._refused_at.popleft()
+        return len(self._refused_at)
 
 
 def _key(mechanism: list[bytes]) -> str | None:

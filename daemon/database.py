@@ -84,6 +84,11 @@ class Database:
             raise ConfigurationError(f"no migrations in {SCRIPTS}: the installation is incomplete")
         return head
 
+    def revisions(self) -> list[str]:
+        """Every revision that this program knows, oldest first."""
+        scripts = ScriptDirectory.from_config(_alembic_config())
+        return [script.revision for script in scripts.walk_revisions()][::-1]
+
     def prepare(self) -> None:
         """Create a missing SQLite file at head, whole or not at all; leave everything that exists alone.
 

@@ -28,6 +28,8 @@ class SchemaSource(Protocol):
 
     def schema_state(self) -> SchemaState: ...
 
+    def change_counts(self) -> dict[tuple[int, str], int]: ...
+
 
 class Pinged(Protocol):
     """What is needed of daemon.bank_cache.BankCache."""
@@ -63,6 +65,7 @@ class DependencyWatch(threading.Thread):
         self._observer = observer
         self._every_s = every_s
         self._ended = threading.Event()
+        self._changes: dict[tuple[int, str], int] | None = None
         self.seen = Dependencies()
 
     def run(self) -> None:
@@ -96,6 +99,8 @@ class DependencyWatch(threading.Thread):
         try:
             self._records.prepare()
             state = self._records.schema_state()
+            if state.ok:
+                self._count_changes()
         except RecordsUnavailable as error:
             self._observer.dependency_error("db")
             # down is degraded; whether the tables fit is unknown then, so the last knowledge stands
@@ -109,6 +114,16 @@ class DependencyWatch(threading.Thread):
             f"the database is at revision {state.current or 'none'}, expected {state.head}: "
             f"run `aprilgan-admin db upgrade`"
         )
+
+    def _count_changes(self) -> None:
+        """Tell what the audit grew by since the first look: changes of an earlier life are not this one's."""
+        counts = self._records.change_counts()
+        before = counts if self._changes is None else self._changes
+        self._changes = counts
+        for (line, action), count in counts.items():
+            grown = count - before.get((line, action), 0)
+            if grown > 0:
+                self._observer.line_changed(line, action, grown)
 
     def _look_at_redis(self) -> bool:
         try:

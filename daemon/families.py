@@ -1,23 +1,23 @@
 """The metric families of service.md section 5: names, labels, and every value a label can take.
 
-Every child exists from the start: an `increase() > 0` alert never fires on a series that is born at 1.
+Every child exists from the start, those of a line or camera from the moment it is configured: an `increase() > 0`
+alert never fires on a series that is born at 1.
 Values outside the declared ones count under `unknown`, so nothing from the wire ever becomes a label.
 Knows nothing of frames or workers; daemon.metrics feeds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
-from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from daemon.batching import CloseReason
 from daemon.flow import Decision, Encoding, RefusalReason, ThresholdState, UninspectedReason
+from daemon.metric_family import CAMERA, LINE, UNKNOWN, MetricFamilies
 
 NAMESPACE = "aprilgan"
-UNKNOWN = "unknown"
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 # No bucket below 0: a histogram with one loses its _sum, and strict parsers then refuse it. Misses are le="0".
@@ -28,9 +28,18 @@ SCORES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20
 
 STAGES = ("decode", "encode", "match", "heatmap", "outbox")
 
+RELOAD_RESULTS = ("ok", "invalid", "needs_restart")
 RETRY_REASONS = ("error", "oom")
 RESTART_REASONS = ("exited", "start_timeout", "silent", "hung")
-CONNECTION_EVENTS = ("accepted", "disconnected", "handshake_failed", "key_refused", "unreachable")
+CONNECTION_EVENTS = (
+    "accepted",
+    "disconnected",
+    "handshake_failed",
+    "key_refused",
+    "no_room",
+    "told_restart",
+    "unreachable",
+)
 BANK_LOADS = (
     *product(("redis",), ("ok", "miss", "bad_sha", "unavailable")),
     *product(("file",), ("ok", "missing", "bad_sha")),
@@ -38,47 +47,35 @@ BANK_LOADS = (
 HEATMAP_RESULTS = ("written", "skipped", "failed")
 DEPENDENCIES = ("redis", "db", "outbox")
 ROW_RESULTS = ("inserted", "ignored")
-
-Child = TypeVar("Child", Counter, Histogram)
-
-
-class Family(Generic[Child]):
-    """One metric and its children, made all at once. Looking a child up never raises and never makes one."""
-
-    def __init__(self, metric: Child, labels: Sequence[str], children: Iterable[Sequence[str]]) -> None:
-        self._children: dict[tuple[str, ...], Child] = {
-            tuple(values): metric.labels(*values) for values in children
-        }
-        self._unknown: Child = metric.labels(*[UNKNOWN] * len(labels))
-
-    def __call__(self, *values: object) -> Child:
-        """The child of these label values, or the `unknown` one."""
-        return self._children.get(tuple(str(value) for value in values), self._unknown)
+LINE_ACTIONS = ("enroll", "calibrate", "assign", "rollback", "threshold", "drift")
+"""What daemon.record_rows.LineChange.action can be."""
+DELIVERY_RESULTS = ("delivered", "failed", "refused")
+DISK_STATES = ("ok", "low", "critical", "full")
+PICTURE_CLASSES = ("accept", "review", "reject")
 
 
-class Families:
+class Families(MetricFamilies):
     """All families, in one registry.
 
-    cameras: (name, line) pairs of the configuration. workers: the values of the label `gpu`.
-    checks: names of the readiness checks.
+    workers: the values of the label `gpu`. checks: names of the readiness checks. sinks: names of the outputs.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
         *,
-        lines: Sequence[str],
-        cameras: Sequence[tuple[str, str]],
         workers: Sequence[str],
         checks: Sequence[str],
+        sinks: Sequence[str] = (),
     ) -> None:
-        self._registry = registry
+        super().__init__(registry, NAMESPACE)
         # recovered frames may belong to a line that has left the configuration since
-        every_line = (*lines, UNKNOWN)
-        self._declare_frames(every_line, cameras)
-        self._declare_verdicts(lines, every_line)
+        self._declare_frames((LINE, UNKNOWN), [(CAMERA, LINE)])
+        self._declare_verdicts((LINE,), (LINE, UNKNOWN))
         self._declare_work(workers)
-        self._declare_service(lines, checks)
+        self._declare_service((LINE,), checks)
+        self._declare_sinks(sinks)
+        self._declare_storage()
 
     def _declare_frames(self, lines: Sequence[str], cameras: Sequence[tuple[str, str]]) -> None:
         streams = [(line, camera) for camera, line in cameras]
@@ -163,6 +160,19 @@ class Families:
         self.score = self._histograms(
             "anomaly_score", "Streaming scores of inspected parts.", ("line",), product(lines), SCORES
         )
+        self._declare_drift(lines)
+
+    def _declare_drift(self, lines: Sequence[str]) -> None:
+        self.drift_watched = self._gauges(
+            "drift_watched", "1 where good parts' scores are watched for drift.", ("line",), product(lines)
+        )
+        self.drift_alarm = self._gauges(
+            "drift_alarm", "1 from a drift alarm until a person begins the watch anew.", ("line",), product(lines)
+        )
+        self.drift_evidence = self._gauges(
+            "drift_evidence", "Logarithmic evidence of drift; 1 raises the alarm.", ("line",), product(lines)
+        )
+        self.drift_alarms = self._counters("drift_alarms", "Drift alarms raised.", ("line",), product(lines))
 
     def _declare_work(self, workers: Sequence[str]) -> None:
         self.stage_seconds = self._histograms(
@@ -237,6 +247,18 @@ class Families:
             namespace=NAMESPACE,
             registry=self._registry,
         )
+        self.enroll = self._counters(
+            "enroll",
+            "Changes of what a line scores with, as SQL's audit has them, by the command that made them.",
+            ("line", "action"),
+            product(lines, LINE_ACTIONS),
+        )
+        self.reloads = self._counters(
+            "config_reloads",
+            "SIGHUPs, by what became of the settings; all but ok left the old ones as they were.",
+            ("result",),
+            product(RELOAD_RESULTS),
+        )
         self.dependency_errors = self._counters(
             "dependency_errors", "Failed calls.", ("dependency",), product(DEPENDENCIES)
         )
@@ -251,33 +273,41 @@ class Families:
         self.outbox_oldest_age = self._gauge(
             "outbox_oldest_age_seconds", "Age of the oldest verdict that waits for SQL."
         )
+
+    def _declare_storage(self) -> None:
         self.storage_free = self._gauge("storage_free_bytes", "Free space where the state folder lies.")
+        self.storage_state = self._gauges(
+            "storage_state", "1 for how the disk is.", ("state",), product(DISK_STATES)
+        )
+        self.picture_bytes = self._gauges(
+            "picture_bytes",
+            "Heatmaps and camera pictures on disk, by decision; counted anew after a start.",
+            ("class",),
+            product(PICTURE_CLASSES),
+        )
+        self.retention_deleted = self._counters(
+            "retention_deleted",
+            "Pictures deleted, by decision; orphan: of no part any more.",
+            ("class",),
+            product((*PICTURE_CLASSES, "orphan")),
+        )
 
-    def _counters(
-        self, name: str, text: str, labels: Sequence[str], children: Iterable[Sequence[str]]
-    ) -> Family[Counter]:
-        metric = Counter(name, text, labels, namespace=NAMESPACE, registry=self._registry)
-        return Family(metric, labels, children)
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, namespace=NAMESPACE, registry=self._registry)
-
-    def _gauges(
-        self, name: str, text: str, labels: Sequence[str], children: Iterable[Sequence[str]]
-    ) -> dict[tuple[str, ...], Gauge]:
-        metric = Gauge(name, text, labels, namespace=NAMESPACE, registry=self._registry)
-        return {tuple(values): metric.labels(*values) for values in children}
-
-    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(name, text, namespace=NAMESPACE, registry=self._registry, buckets=buckets)
-
-    def _histograms(
-        self,
-        name: str,
-        text: str,
-        labels: Sequence[str],
-        children: Iterable[Sequence[str]],
-        buckets: Sequence[float],
-    ) -> Family[Histogram]:
-        metric = Histogram(name, text, labels, namespace=NAMESPACE, registry=self._registry, buckets=buckets)
-        return Family(metric, labels, children)
+    def _declare_sinks(self, sinks: Sequence[str]) -> None:
+        self.sink_deliveries = self._counters(
+            "sink_deliveries",
+            "Verdicts an output delivered, or gave up because the other end refuses them; attempts that failed.",
+            ("sink", "result"),
+            product(sinks, DELIVERY_RESULTS),
+        )
+        self.sink_lost = self._counters(
+            "sink_lost", "Verdicts an output missed because it fell too far behind.", ("sink",), product(sinks)
+        )
+        self.sink_up = self._gauges(
+            "sink_up", "1 while the output's last attempt worked.", ("sink",), product(sinks)
+        )
+        self.sink_lag = self._gauges(
+            "sink_lag_rows",
+            "Verdicts in the outbox that the output has not been through.",
+            ("sink",),
+            product(sinks),
+        )

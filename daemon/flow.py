@@ -75,7 +75,7 @@ class Refusal(Exception):
     """A message that is refused: the sender is told `detail`, the counter `reason` goes up, nothing is kept.
 
     `detail` says what was expected and what came. `camera` is a *configured* name or "unknown": a label
-    is never taken from the wire. `retry_after_ms` is set for BUSY alone.
+    is never taken from the wire. `retry_after_ms` and `window` (frames in flight) are set for BUSY alone.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Refusal(Exception):
         self.protocol = protocol
         self.seq = seq
         self.retry_after_ms = retry_after_ms
+        self.window: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class Verdict:
     """The one answer to one frame: a row of `inspections` (service.md section 3), unique by `key`.
 
     score, threshold, p_value: of the streaming score; None where the part is uninspected. p_value is None
-    as well while the threshold is not calibrated, since then it would promise nothing.
+    as well while the bank has no calibration samples, since then it would promise nothing.
     heatmap: path relative to the state folder, or None with `no_heatmap` saying why.
     frame: path of the camera's picture, relative to the state folder, or None where it was not kept.
     """

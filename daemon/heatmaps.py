@@ -2,13 +2,16 @@
 
 The scale is absolute (the bank's `map_scale`, from good parts), never the frame's own range: a good part
 stays cold, however its noise happens to spread. The colours are OpenCV's inferno, which grows in
-lightness and so reads in grey and for colour-blind eyes; a contour marks what lies above the scale.
+lightness and so reads in grey and for colour-blind eyes. A warm region that somewhere leaves the scale is
+outlined as a whole, white between black so that it stands out on any part, and inside the outline the part shows
+through: a person looks for the defect there.
 """
 
 from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import cv2
@@ -22,8 +25,11 @@ from daemon.work import Map
 FOLDER = "heatmaps"
 MAX_SIDE = 1024
 """Pixels of the longer side of a picture; larger frames are shrunk."""
-MAX_OPACITY = 0.65
+MAX_OPACITY = 0.6
+"""Of the warmest pixel that is not outlined."""
+INSIDE_OPACITY = 0.25
 CONTOUR_RGB = (255, 255, 255)
+EDGE_RGB = (0, 0, 0)
 PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 """Level 1: a heatmap is read once and written thousands of times."""
 
@@ -45,9 +51,10 @@ def overlay(image: Image, anomaly_map: Map, scale: tuple[float, float]) -> Image
     colours = cv2.cvtColor(
         cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB
     )
-    opacity = (heat * MAX_OPACITY)[..., None]
+    outlined = _suspect(values, low, high)
+    opacity = np.where(outlined, INSIDE_OPACITY, heat * MAX_OPACITY).astype(np.float32)[..., None]
     blended = (picture * (1 - opacity) + colours * opacity).astype(np.uint8)
-    return _outlined(blended, values > high)
+    return _outlined(blended, outlined)
 
 
 def heatmap_path(line: int, key: str, day: date) -> str:
@@ -81,10 +88,20 @@ def _shrunk(image: Image) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _suspect(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.bool_]:
+    """The connected regions above `low` that reach above `high` somewhere: hysteresis, as with Canny."""
+    count, labels = cv2.connectedComponents((values > low).astype(np.uint8))
+    reaches = np.zeros(count, np.bool_)
+    reaches[labels[values > high]] = True
+    return np.asarray(reaches[labels])
+
+
 def _outlined(picture: Image, region: npt.NDArray[np.bool_]) -> Image:
-    """The picture with a line around each region that lies above the scale."""
-    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    """The picture with a line around each region, outside of it."""
     thickness = max(1, round(max(picture.shape[:2]) / 400))
-    return np.asarray(
-        cv2.drawContours(np.ascontiguousarray(picture), contours, -1, CONTOUR_RGB, thickness), dtype=np.uint8
-    )
+    around = cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=thickness + 1)
+    contours, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = np.ascontiguousarray(picture)
+    for colour, width in ((EDGE_RGB, thickness + 2), (CONTOUR_RGB, thickness)):
+        cv2.drawContours(drawn, contours, -1, colour, width)
+    return drawn

@@ -99,6 +99,11 @@ class InFlight:
             owned.waiters = []
         return waiters
 
+    def forget_waiter(self, route: bytes) -> None:
+        """Whoever waits there has had an answer already."""
+        for owned in self._owned.values():
+            owned.waiters = [waiter for waiter in owned.waiters if waiter.route != route]
+
     def count_by_line(self) -> dict[int, int]:
         """Frames in flight of every line that ever had one."""
         return dict(self._by_line)

@@ -14,14 +14,15 @@ from typing import Protocol
 
 import zmq
 
-from daemon.admission import OUTBOX_FAILS, RESTART, Admission, IngressOptions, Replay
+from daemon.admission import OUTBOX_FAILS, RESTART, Admission, IngressOptions
 from daemon.backlog import BacklogReport
-from daemon.camera_socket import CameraSocket, Message
-from daemon.cameras import CameraDirectory, SequenceWatch
+from daemon.camera_socket import CameraSocket
+from daemon.cameras import CameraDirectory
 from daemon.clock import Clock
 from daemon.dispatch import Dispatcher
 from daemon.door import Door, OpenDoor
-from daemon.flow import RawFrame, Refusal
+from daemon.flow import Refusal
+from daemon.freeing import Freeing
 from daemon.in_flight import InFlight, Owned
 from daemon.ledger import Committed, Ledger, Settled
 from daemon.link import ScoredBatch, ScoredFrame
@@ -29,9 +30,9 @@ from daemon.observer import Observer
 from daemon.orphans import discard, sweep_pictures
 from daemon.outbox import Outbox, OutboxUnavailable
 from daemon.publisher import VerdictPublisher
+from daemon.reception import Reception
 from daemon.replies import Replies
 from daemon.verdicts import contradicts
-from daemon.wire import Waiter, parse
 from daemon.worker_port import WorkerPort
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,6 @@ class Ingress:
         door: Door | None = None,
     ) -> None:
         self._cameras = cameras
-        self._door = door or OpenDoor(cameras)
-        self._options = options
         self._recording = recording
         self._workers = workers
         self._socket = camera_socket
@@ -88,13 +87,23 @@ class Ingress:
         self._admission = Admission(
             cameras=cameras, in_flight=self._in_flight, outbox=outbox, options=options, clock=clock
         )
-        self._sequences = SequenceWatch()
-        self._replies = Replies(camera_socket)
+        self._freeing = Freeing(camera_socket, observer=observer, clock=clock)
+        self._replies = Replies(self._freeing)
+        self._reception = Reception(
+            cameras=cameras,
+            door=door or OpenDoor(cameras),
+            admission=self._admission,
+            in_flight=self._in_flight,
+            ledger=self._ledger,
+            replies=self._replies,
+            freeing=self._freeing,
+            observer=observer,
+        )
         self._dispatcher = Dispatcher(workers)
         self._backlog = BacklogReport(outbox=outbox, observer=observer, clock=clock)
         self._turns = 0
         self._poller = zmq.Poller()
-        for socket in (camera_socket.socket, camera_socket.monitor, workers.poll_socket):
+        for socket in (camera_socket.socket, workers.poll_socket):
             self._poller.register(socket, zmq.POLLIN)
 
     @property
@@ -106,6 +115,11 @@ class Ingress:
     def frames_in_flight(self) -> int:
         """Frames owned now. Safe to read from any thread."""
         return len(self._in_flight)
+
+    def reconfigure(self, cameras: CameraDirectory, options: IngressOptions) -> None:
+        """Go by these from the next message on; frames in flight keep their line and deadline."""
+        self._cameras.become(cameras)
+        self._admission.options = options
 
     def run(self, stop: StopFlag, *, tend: Callable[[], None] = lambda: None) -> None:
         """Recover, turn until stopped, drain. tend: called after every turn, for the service's own chores.
@@ -128,7 +142,7 @@ class Ingress:
         for verdict in verdicts:
             self._observer.verdict(verdict, slack_s=-verdict.total_ms / 1000)
             self._publisher.publish(verdict)
-        sweep_pictures(self._options.state_dir, left_behind, today=self._clock.now().date())
+        sweep_pictures(self._admission.options.state_dir, left_behind, today=self._clock.now().date())
 
     def turn(self, timeout_ms: int | None = None) -> int:
         """One turn. timeout_ms: how long to wait for something to do, None for as long as is safe.
@@ -142,7 +156,8 @@ class Ingress:
         self._publisher.check_keys()
         messages = self._socket.receive(limit=MESSAGES_A_TURN, limit_bytes=BYTES_A_TURN)
         for message in messages:
-            self._take_in(message)
+            self._reception.take_in(message)
+        self._freeing.tend()  # after reading: who speaks is not told RESTARTED
         self._take_answers()
         self._ledger.lose(self._workers.check())
         self._ledger.expire()
@@ -158,7 +173,8 @@ class Ingress:
         Frames whose deadlines lie beyond the drain's own become uninspected(restart).
         """
         self._admission.closed = RESTART
-        give_up_ns = self._clock.monotonic_ns() + int(self._options.drain_s * 1e9)
+        self._freeing.stop()
+        give_up_ns = self._clock.monotonic_ns() + int(self._admission.options.drain_s * 1e9)
         while len(self._in_flight) and self._clock.monotonic_ns() < give_up_ns:
             self.turn()
             tend()
@@ -168,54 +184,7 @@ class Ingress:
             tend()
         # only while the outbox cannot be written is anyone left; the next life settles their frames
         left = self._in_flight.take_waiters()
-        self._replies.turn_away(left, retry_after_ms=self._options.retry_after_ms)
-
-    # what came in
-
-    def _take_in(self, message: Message) -> None:
-        try:
-            raw = parse(message.route, message.parts, self._door.cameras_for(message), self._options.limits)
-        except Refusal as refusal:
-            self._observer.message_unreadable()
-            self._refuse(message.route, refusal)
-            return
-        self._observer.frame_received(raw)
-        self._note_gap(raw)
-        try:
-            self._admit(raw)
-        except Refusal as refusal:
-            self._refuse(message.route, refusal)
-
-    def _admit(self, raw: RawFrame) -> None:
-        waiter = Waiter(route=raw.route, protocol=raw.protocol, seq=raw.identity.seq)
-        judged = self._admission.judge(raw)
-        if isinstance(judged, Replay):
-            self._observer.duplicate(raw)
-            self._answer_replay(judged, waiter)
-            return
-        self._await(self._ledger.own(judged, raw), waiter)
-
-    def _answer_replay(self, replay: Replay, waiter: Waiter) -> None:
-        if replay.verdict is not None:
-            self._replies.verdict(waiter, replay.verdict)
-        elif replay.owned is not None:
-            self._await(replay.owned, waiter)
-
-    def _await(self, owned: Owned, waiter: Waiter) -> None:
-        """Promise one reply: at the next commit on a line that replies "queued", else with the verdict."""
-        if self._cameras.named(owned.frame.identity.camera).reply == "queued":
-            self._replies.promise(waiter, owned.frame.key)
-        else:
-            owned.waiters.append(waiter)
-
-    def _refuse(self, route: bytes, refusal: Refusal) -> None:
-        self._observer.frame_refused(refusal, line=self._cameras.line_of(refusal.camera))
-        self._replies.refusal(route, refusal)
-
-    def _note_gap(self, raw: RawFrame) -> None:
-        missing = self._sequences.missing(raw.identity)
-        if missing:
-            self._observer.frame_gap(raw.identity.camera, raw.identity.line, missing)
+        self._replies.turn_away(left, retry_after_ms=self._admission.options.retry_after_ms)
 
     # what is decided
 
@@ -243,7 +212,7 @@ class Ingress:
         named = () if verdict is None else (verdict.heatmap, verdict.frame)
         for path in (answer.heatmap, answer.frame):
             if path is not None and path not in named:
-                discard(self._options.state_dir, path)
+                discard(self._admission.options.state_dir, path)
 
     # what is durable
 

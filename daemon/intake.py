@@ -19,7 +19,7 @@ from daemon.answers import uninspected
 from daemon.batch_queue import BatchQueue
 from daemon.clock import Clock
 from daemon.flow import Encoding, UninspectedReason
-from daemon.link import FrameHeader, LinkError, unpack_frame_header
+from daemon.link import FrameHeader, LinkError, WorkerOrders, unpack_frame_header, unpack_orders
 from daemon.work import Answer, Image, QueuedFrame
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ MAX_DECODED_BYTES = 512 * 1024 * 1024
 class Intake(threading.Thread):
     """Owns the frames socket.
 
-    answer: takes what needs no scorer, undecodable and late frames. ended: set to take what is there and end.
+    answer: takes what needs no scorer, undecodable and late frames. follow: takes new orders, before the frames
+    that come after them. ended: set to take what is there and end.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Intake(threading.Thread):
         queue: BatchQueue,
         *,
         answer: Callable[[Answer], None],
+        follow: Callable[[WorkerOrders], None],
         ended: threading.Event,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
@@ -50,6 +52,7 @@ class Intake(threading.Thread):
         super().__init__(name="intake", daemon=True)
         self._queue = queue
         self._answer = answer
+        self._follow = follow
         self._context = context
         self._endpoint = endpoint
         self._pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
@@ -82,8 +85,11 @@ class Intake(threading.Thread):
 
     def _accept(self, parts: list[memoryview]) -> None:
         try:
+            if len(parts) == 1:
+                self._follow(unpack_orders(bytes(parts[0])))
+                return
             if len(parts) != 2:
-                raise LinkError(f"expected a header and a payload, got {len(parts)} parts")
+                raise LinkError(f"expected orders, or a header and a payload; got {len(parts)} parts")
             header = unpack_frame_header(bytes(parts[0]))
         except LinkError as error:
             log.error("unreadable message from ingress: %s", error)

@@ -85,6 +85,10 @@ class Ledger:
         for owned in self._in_flight.expired(self._clock.monotonic_ns()):
             self._give_up(owned, UninspectedReason.DEADLINE)
 
+    def overload(self, owned: Owned) -> None:
+        """Decide a frame that there never was room for."""
+        self._give_up(owned, UninspectedReason.OVERLOAD)
+
     def abandon(self) -> None:
         """Decide every frame that still waits: the service ends before their deadlines do."""
         for owned in self._in_flight.waiting():

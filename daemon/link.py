@@ -1,9 +1,9 @@
 """The messages between ingress and worker. One module, so that both ends change together.
 
-Frames go down one PUSH/PULL pair (`[header, payload]`), everything else comes up another (`[message]`).
-Headers are msgpack; the payload is the camera's bytes untouched. Both sockets are ipc in the state
-folder's run directory, bound by ingress; a worker's life number is part of the frames endpoint's name,
-so that a replaced worker never sees its predecessor's frames.
+Frames go down one PUSH/PULL pair (`[header, payload]`), and between them new orders (`[orders]`); everything
+else comes up another (`[message]`). Headers are msgpack; the payload is the camera's bytes untouched. Both
+sockets are ipc in the state folder's run directory, bound by ingress; a worker's life number is part of the
+frames endpoint's name, so that a replaced worker never sees its predecessor's frames.
 
 Knows nothing of sockets: values in, bytes out.
 """
@@ -11,7 +11,7 @@ Knows nothing of sockets: values in, bytes out.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
 
@@ -33,6 +33,18 @@ class FrameHeader:
     color: str
     received_ns: int
     deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOrders:
+    """What a running worker is told when the settings change (see worker_config.WorkerConfig for the fields)."""
+
+    lines: tuple[int, ...]
+    keep_heatmaps: tuple[str, ...]
+    keep_frames: tuple[str, ...]
+    keep_accepted_every: int
+    log_format: Literal["json", "text"]
+    log_level: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +77,11 @@ class ScoredFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
-    """One batch, for the metrics. seconds: stage name -> duration ("decode", "encode", "match", "heatmap")."""
+    """One batch, for the metrics.
+
+    bucket: the size that a GPU computed it with; a CPU computes what came, and there it is the class of sizes
+    whose times are kept together. seconds: stage name -> duration ("decode", "encode", "match", "heatmap").
+    """
 
     worker: int
     size: int
@@ -82,7 +98,8 @@ class WorkerStatus:
     progress: counts scorer loop turns (it also turns when idle); with `busy_ms` (how long the current batch
     has been running, 0 when idle) it tells a slow worker from a hung one. slowest_batch_ms: of the warm-up; how
     long a batch may rightly take depends on it.
-    lines: line id -> {"product", "bank", "threshold", "threshold_state", "error"}.
+    lines: line id -> {"product", "bank", "threshold", "review_threshold", "threshold_state", "revision",
+    "calibration_samples", "error"}.
     """
 
     worker: int
@@ -130,6 +147,19 @@ def unpack_frame_header(data: bytes) -> FrameHeader:
     fields = _unpack(data)
     fields["shape"] = tuple(fields["shape"])
     return FrameHeader(**fields)
+
+
+def pack_orders(orders: WorkerOrders) -> bytes:
+    """Orders to bytes; the inverse of `unpack_orders`."""
+    return bytes(msgpack.packb(asdict(orders)))
+
+
+def unpack_orders(data: bytes) -> WorkerOrders:
+    """Bytes to orders. Raises LinkError."""
+    fields = _unpack(data)
+    for name in ("lines", "keep_heatmaps", "keep_frames"):
+        fields[name] = tuple(fields[name])
+    return WorkerOrders(**fields)
 
 
 def pack_upward(message: ScoredBatch | WorkerStatus) -> bytes:

@@ -18,9 +18,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
 
 from daemon import __version__
-from daemon.families import NAMESPACE, UNKNOWN, Families
+from daemon.drift_watch import DriftWatch
+from daemon.families import NAMESPACE, Families
 from daemon.flow import Decision, RawFrame, Refusal, ThresholdState, UninspectedReason, Verdict
 from daemon.link import BatchReport, WorkerStatus
+from daemon.metric_family import UNKNOWN
 from daemon.observer import Observer
 from daemon.setting_sections import CameraSettings, LineSettings
 
@@ -29,7 +31,8 @@ class PrometheusObserver(Observer):
     """Counts everything into `registry`.
 
     lines, cameras: the configuration; the only source of label values. workers: values of the label `gpu`.
-    checks: names of the readiness checks. state_dir: whose file system's free space is shown.
+    checks: names of the readiness checks. sinks: names of the outputs. drift: the watch that verdicts and
+    heartbeats are handed on to; None watches nothing. state_dir: whose file system's free space is shown.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class PrometheusObserver(Observer):
         cameras: Sequence[CameraSettings],
         workers: Sequence[str] = ("0",),
         checks: Sequence[str] = (),
+        sinks: Sequence[str] = (),
+        drift: DriftWatch | None = None,
         state_dir: Path = Path("."),
         outbox_max_rows: int = 0,
     ) -> None:
@@ -46,20 +51,28 @@ class PrometheusObserver(Observer):
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(namespace=NAMESPACE, registry=self.registry)
-        self._lines = tuple(str(line.id) for line in lines)
-        self._families = Families(
-            self.registry,
-            lines=self._lines,
-            cameras=[(camera.name, str(camera.line)) for camera in cameras],
-            workers=workers,
-            checks=checks,
-        )
+        self._families = Families(self.registry, workers=workers, checks=checks, sinks=sinks)
         self._families.build_info.labels(__version__, platform.python_version()).set(1)
         self._families.outbox_max_rows.set(outbox_max_rows)
         self._families.storage_free.set_function(lambda: _free_bytes(state_dir))
+        self._drift = drift
         self._cumulative = _Cumulative()
-        self._banks = dict.fromkeys(self._lines, ("", ""))
-        for line in self._lines:
+        self._banks: dict[str, tuple[str, str]] = {}
+        self._lines: tuple[str, ...] = ()
+        self._counted: set[str] = set()
+        self.configure(lines=lines, cameras=cameras)
+
+    def configure(self, *, lines: Sequence[LineSettings], cameras: Sequence[CameraSettings]) -> None:
+        """Count for these lines and cameras from now on. What former ones counted stays, what they showed goes."""
+        before, self._lines = self._lines, tuple(str(line.id) for line in lines)
+        self._counted.update(self._lines)
+        self._families.configure(
+            lines=self._lines, cameras=[(camera.name, str(camera.line)) for camera in cameras]
+        )
+        for line in set(before) - set(self._lines):
+            self._families.bank_info.remove(line, *self._banks.pop(line))
+        for line in set(self._lines) - set(before):
+            self._banks[line] = ("", "")
             self._families.bank_info.labels(line, "", "").set(0)
             self._show_threshold(line, {})
 
@@ -87,6 +100,9 @@ class PrometheusObserver(Observer):
         families = self._families
         line = self._known_line(verdict.line)
         families.verdicts(line, verdict.decision).inc()
+        if self._drift is not None and self._drift.take(verdict):
+            families.drift_alarms(line).inc()
+            _set(families.drift_alarm, (line,), 1)
         if verdict.decision is Decision.UNINSPECTED:
             families.uninspected(line, verdict.reason).inc()
         if verdict.score is not None and math.isfinite(verdict.score):
@@ -125,8 +141,35 @@ class PrometheusObserver(Observer):
         if gauge is not None:
             gauge.set(up)
 
+    def reloaded(self, result: str) -> None:
+        self._families.reloads(result).inc()
+
     def dependency_error(self, name: str) -> None:
         self._families.dependency_errors(name).inc()
+
+    def sink(self, name: str, *, up: bool, lag_rows: int) -> None:
+        _set(self._families.sink_up, (name,), up)
+        _set(self._families.sink_lag, (name,), lag_rows)
+
+    def sink_delivered(self, name: str, result: str, count: int) -> None:
+        self._families.sink_deliveries(name, result).inc(count)
+
+    def sink_lost(self, name: str, count: int) -> None:
+        self._families.sink_lost(name).inc(count)
+
+    def line_changed(self, line: int, action: str, count: int) -> None:
+        self._families.enroll(line, action).inc(count)
+
+    def storage(self, *, state: str) -> None:
+        for (name,), gauge in self._families.storage_state.items():
+            gauge.set(name == state)
+
+    def picture_bytes(self, by_class: dict[str, int]) -> None:
+        for name, size in by_class.items():
+            _set(self._families.picture_bytes, (name,), size)
+
+    def retention_deleted(self, what: str, files: int) -> None:
+        self._families.retention_deleted(what).inc(files)
 
     def connection(self, event: str) -> None:
         self._families.connections(event).inc()
@@ -157,6 +200,9 @@ class PrometheusObserver(Observer):
         for line in self._lines:
             self._show_bank(line, status.lines.get(line, {}))
             self._show_threshold(line, status.lines.get(line, {}))
+        if self._drift is not None:
+            self._drift.follow(status.lines)
+            self._show_drift(self._drift)
 
     def worker_up(self, gpu: str, *, up: bool) -> None:
         _set(self._families.worker_up, (gpu,), up)
@@ -169,7 +215,7 @@ class PrometheusObserver(Observer):
             _set(self._families.ready, (name,), passed)
 
     def _known_line(self, line: int) -> str:
-        return str(line) if str(line) in self._lines else UNKNOWN
+        return str(line) if str(line) in self._counted else UNKNOWN
 
     def _show_bank(self, line: str, state: Mapping[str, object]) -> None:
         """One series a line at any time: the former bank's goes."""
@@ -178,6 +224,13 @@ class PrometheusObserver(Observer):
             self._families.bank_info.remove(line, *self._banks[line])
             self._families.bank_info.labels(line, *now).set(bool(now[1]))
             self._banks[line] = now
+
+    def _show_drift(self, watch: DriftWatch) -> None:
+        for line in self._lines:
+            drift = watch.of(int(line))
+            _set(self._families.drift_watched, (line,), drift is not None and drift.watched)
+            _set(self._families.drift_alarm, (line,), drift is not None and drift.alarm is not None)
+            _set(self._families.drift_evidence, (line,), watch.level(int(line)))
 
     def _show_threshold(self, line: str, state: Mapping[str, object]) -> None:
         threshold = state.get("threshold")

@@ -1,5 +1,7 @@
 """A camera's end of the native protocol: a window of unanswered frames, and replays until each is answered.
 
+How many frames may be unanswered is the service's to say: every reply names its window.
+
 A replay has the same key and bytes, so that sending twice never inspects twice. For trials, demos and
 tests, and to copy from: it needs pyzmq and nothing else of the service.
 """
@@ -20,6 +22,10 @@ import zmq
 from zmq.auth import load_certificate
 
 MAGIC = b"APG1"
+FIRST_WINDOW = 2
+"""Unanswered frames until the service has said how many it lets in."""
+RESTARTED = b"RESTARTED"
+"""What a service says that has started anew: it knows nothing of what was sent to the one before."""
 RESEND_AFTER_S = 5.0
 """How long to wait for a reply before the frame is sent again. Longer than any line's usual deadline."""
 
@@ -67,6 +73,7 @@ class _Unanswered:
 class NativeSender:
     """One camera's connection. `boot` is a fresh id a sender start, so that its frames have keys of their own.
 
+    window: how many frames may be unanswered, if the service lets in as many; None: as many as it lets in.
     curve: None where the service asks for no keys. One that does answers nobody else: replies stay out.
     """
 
@@ -75,18 +82,19 @@ class NativeSender:
         connect: str,
         camera: str,
         *,
-        window: int = 2,
+        window: int | None = None,
         curve: CurveKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.camera = camera
         self.boot = secrets.token_hex(8)
-        self._window = window
+        self._wanted = window
+        self._granted = FIRST_WINDOW
         self._seq = 0
         self._unanswered: dict[int, _Unanswered] = {}
         self._socket = (context or zmq.Context.instance()).socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 2 * window)
+        self._socket.setsockopt(zmq.SNDHWM, 2 * (window or 32))
         if curve is not None:
             self._socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server)
             self._socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public)
@@ -99,14 +107,19 @@ class NativeSender:
         return len(self._unanswered)
 
     @property
+    def window(self) -> int:
+        """How many frames may be unanswered now."""
+        return self._granted if self._wanted is None else min(self._wanted, self._granted)
+
+    @property
     def has_room(self) -> bool:
         """Whether the window lets one more frame go."""
-        return len(self._unanswered) < self._window
+        return len(self._unanswered) < self.window
 
     def send(self, shot: Shot) -> int:
         """Send one frame; its sequence number. Raises WindowFull."""
         if not self.has_room:
-            raise WindowFull(f"{len(self._unanswered)} frames are unanswered, the window is {self._window}")
+            raise WindowFull(f"{len(self._unanswered)} frames are unanswered, the window is {self.window}")
         self._seq += 1
         header = self._header(self._seq, shot)
         parts = (b"", MAGIC, json.dumps(header).encode(), shot.payload)
@@ -124,9 +137,9 @@ class NativeSender:
             self._send_again()
             remaining_s = max(0.0, min(give_up, self._next_resend()) - time.monotonic())
             if self._socket.poll(int(remaining_s * 1000) + 1):
-                reply = json.loads(self._socket.recv_multipart()[-1])
-                if self._is_final(reply):
-                    return dict(reply)
+                reply = self._read()
+                if reply is not None and self._is_final(reply):
+                    return reply
             elif time.monotonic() >= give_up:
                 return None
 
@@ -149,6 +162,17 @@ class NativeSender:
             "crc32c": google_crc32c.value(shot.payload),
         }
         return {name: value for name, value in header.items() if value is not None}
+
+    def _read(self) -> dict[str, Any] | None:
+        """The reply that has come; None for news of a restart."""
+        body = self._socket.recv_multipart()[-1]
+        if body == RESTARTED:
+            for waiting in self._unanswered.values():
+                waiting.send_again_at = 0.0
+            return None
+        reply = dict(json.loads(body))
+        self._granted = reply.get("window") or self._granted
+        return reply
 
     def _is_final(self, reply: Mapping[str, Any]) -> bool:
         """Strike the frame off, or note when to send it again. Replies to replays come twice: ignored."""

@@ -1,13 +1,11 @@
-"""systemd's notification protocol: datagrams to $NOTIFY_SOCKET, and when the watchdog may be petted.
-
-RELOADING comes with the reload itself (issue on reliability).
-"""
+"""systemd's notification protocol: datagrams to $NOTIFY_SOCKET, and when the watchdog may be petted."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
+import time
 from collections.abc import Hashable, Mapping
 
 log = logging.getLogger(__name__)
@@ -21,12 +19,14 @@ class Notifier:
         address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = None
+        self._started = False
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
 
     def ready(self, status: str) -> None:
         """Start-up is over: warm, self-tested and bound."""
+        self._started = True
         self._send(f"READY=1\nSTATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
@@ -36,6 +36,16 @@ class Notifier:
     def loading(self, text: str, *, more_s: float) -> None:
         """Still starting: the start timeout runs from now, `more_s` long."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(more_s * 1e6)}\nSTATUS={_one_line(text)}")
+
+    def reloading(self) -> None:
+        """The settings are being read anew; `reloaded` follows. During start-up nothing is said of it."""
+        if self._started:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def reloaded(self, text: str) -> None:
+        """Whatever became of the reload, it is over."""
+        if self._started:
+            self.ready(text)
 
     def watchdog(self) -> None:
         """Alive. Call it only when everything that must move has moved."""

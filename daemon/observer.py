@@ -52,14 +52,39 @@ class Observer:
     def rows_written(self, *, inserted: int, ignored: int) -> None:
         """Rows that SQL took, or had already. Called from the recorder's thread."""
 
+    def reloaded(self, result: str) -> None:
+        """The settings were read again: ok, invalid, or needs_restart."""
+
     def dependency(self, name: str, *, up: bool) -> None:
         """Redis or SQL became reachable or unreachable. May be called from any thread."""
 
     def dependency_error(self, name: str) -> None:
         """A call to a dependency failed. May be called from any thread."""
 
+    def sink(self, name: str, *, up: bool, lag_rows: int) -> None:
+        """An output took a turn: whether it works, and how many verdicts wait for it. From its own thread."""
+
+    def sink_delivered(self, name: str, result: str, count: int) -> None:
+        """An output's verdicts were delivered, refused for good, or an attempt failed. From its own thread."""
+
+    def sink_lost(self, name: str, count: int) -> None:
+        """Verdicts that an output missed: it was too far behind. From its own thread."""
+
+    def line_changed(self, line: int, action: str, count: int) -> None:
+        """SQL's audit grew: commands changed what the line scores with. From the dependencies' thread."""
+
+    def storage(self, *, state: str) -> None:
+        """The disk was looked at. From the storekeeper's thread."""
+
+    def picture_bytes(self, by_class: dict[str, int]) -> None:
+        """What pictures take, by decision. From the storekeeper's thread."""
+
+    def retention_deleted(self, what: str, files: int) -> None:
+        """Pictures were deleted: of a decision's parts, or "orphan" ones. From the storekeeper's thread."""
+
     def connection(self, event: str) -> None:
-        """Of the camera socket: accepted, disconnected, handshake_failed, unreachable; of both: key_refused.
+        """Of the camera socket: accepted, disconnected, handshake_failed, no_room, told_restart, unreachable; of
+        both: key_refused.
 
         May be called from any thread.
         """

@@ -2,8 +2,8 @@
 
 `pending` holds the frames that have no verdict yet, `verdicts` every verdict in the order it was committed;
 `position` is that order. What SQL has is one number, `recorded_up_to`. Recorded verdicts are kept a while to
-answer replays. One process writes (`Outbox`); the recorder reads through a connection of its own
-(`OutboxReader`).
+answer replays, and longer where an output has not delivered them yet. One process writes (`Outbox`); the
+recorder and the outputs read through connections of their own (`OutboxReader`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +33,10 @@ INSERT OR IGNORE INTO recorded VALUES (1, 0);
 """
 _FORMAT = 1
 _LAST_POSITION = "SELECT COALESCE(MAX(position), 0) FROM verdicts"
+_OLDEST_POSITION = "SELECT COALESCE(MIN(position), 0) FROM verdicts"
 _BUSY_TIMEOUT_S = 5.0
+PRUNE_ROWS = 2000
+"""The most rows that one commit forgets: four times what the recorder moves between two, about 5 ms."""
 
 
 class OutboxUnavailable(Exception):
@@ -62,11 +65,23 @@ class Backlog(NamedTuple):
 class Outbox:
     """The one writer. Not thread-safe: it belongs to the ingress loop.
 
+    keep_rows: recorded verdicts that stay for replays. held_after: the position up to which every output has
+    them, None without outputs; what lies behind it stays too, up to max_rows in all.
+
     Raises OutboxInUse if another process has it open, OutboxUnavailable if the file cannot be used.
     """
 
-    def __init__(self, path: Path, *, keep_rows: int = 100_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_rows: int = 100_000,
+        max_rows: int = 1_000_000,
+        held_after: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._keep_rows = keep_rows
+        self._max_rows = max_rows
+        self._held_after = held_after
         self._files = (path, path.with_name(path.name + "-wal"))
         self._lock = _take_lock(path.with_suffix(".lock"))
         try:
@@ -166,11 +181,31 @@ class Outbox:
 
     def _mark(self, up_to: int) -> None:
         self._connection.execute("UPDATE recorded SET up_to = ?", (up_to,))
-        self._connection.execute("DELETE FROM verdicts WHERE position <= ?", (up_to - self._keep_rows,))
+        oldest = _number(self._connection, _OLDEST_POSITION)
+        forget = forgettable(
+            up_to=up_to,
+            last=self._last,
+            keep_rows=self._keep_rows,
+            max_rows=self._max_rows,
+            held_after=self._held_after(),
+        )
+        bound = min(forget, oldest + PRUNE_ROWS - 1)
+        self._connection.execute("DELETE FROM verdicts WHERE position <= ?", (bound,))
+
+
+def forgettable(*, up_to: int, last: int, keep_rows: int, max_rows: int, held_after: int | None) -> int:
+    """The position up to which verdicts may be forgotten. Pure.
+
+    The one at `held_after` itself stays: as long as an output finds it, it knows that nothing after it is gone.
+    """
+    recorded = up_to - keep_rows
+    if held_after is None:
+        return recorded
+    return min(recorded, max(held_after - 1, last - max_rows))
 
 
 class OutboxReader:
-    """The recorder's read-only view. It belongs to the recorder's thread, which also opens it."""
+    """A read-only view, for the recorder and the outputs. It belongs to the thread that uses it first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -191,6 +226,14 @@ class OutboxReader:
         except sqlite3.Error as error:
             raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
         return [StoredVerdict(position, from_text(text)) for position, text in rows]
+
+    def extent(self) -> tuple[int, int]:
+        """The oldest position that is kept (0: none) and the last that was given. Raises OutboxUnavailable."""
+        try:
+            oldest, last = (_number(self._opened(), query) for query in (_OLDEST_POSITION, _LAST_POSITION))
+            return oldest, max(last, self.recorded_up_to())
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"cannot read the outbox: {error}") from error
 
     def close(self) -> None:
         """Close the connection, from the thread that used it."""

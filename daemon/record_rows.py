@@ -42,7 +42,8 @@ class LineAssignment:
 class LineChange:
     """One change of a line, as the audit keeps it: what it scores with from `at` on, who did it, how and why.
 
-    action: "enroll" | "calibrate" | "assign" | "rollback" | "threshold". revision: set by the database.
+    action: "enroll" | "add-reference" | "remove-reference" | "calibrate" | "assign" | "rollback" | "threshold" |
+    "drift" (the drift watch begins anew; nothing else changes). revision: set by the database.
     """
 
     line: int

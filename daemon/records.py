@@ -1,4 +1,4 @@
-"""The records: verdicts, and which line scores with what. The only module that speaks SQL to them.
+"""The records: verdicts as they are kept, and which line scores with what. `verdict_queries` reads verdicts back.
 
 At-least-once in, exactly once kept: an inspection whose key is there already is left alone, and a line
 changes only from the revision that its changer saw.
@@ -7,7 +7,6 @@ changes only from the revision that its changer saw.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +14,6 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from core.decide import Decision
 from daemon import schema
 from daemon.database import Database, RecordsUnavailable, SchemaMismatch, SchemaState
 from daemon.flow import Verdict
@@ -30,7 +28,6 @@ from daemon.record_rows import (
     product_from,
     threshold_columns,
     verdict_columns,
-    verdict_from,
 )
 
 __all__ = [
@@ -99,25 +96,6 @@ class Records:
         with self._database.begin() as connection:
             return insert_absent(connection, schema.inspections, "key", [verdict_columns(v) for v in verdicts])
 
-    def verdicts(
-        self,
-        *,
-        line: int | None = None,
-        decision: Decision | None = None,
-        since: datetime | None = None,
-        limit: int = 100,
-    ) -> list[Verdict]:
-        """The newest verdicts that pass every filter, newest first."""
-        columns = schema.inspections.c
-        query = sa.select(schema.inspections).order_by(columns.decided_at.desc(), columns.id.desc())
-        if line is not None:
-            query = query.where(columns.line == line)
-        if decision is not None:
-            query = query.where(columns.decision == decision.value)
-        if since is not None:
-            query = query.where(columns.decided_at >= since)
-        return [verdict_from(row) for row in self._rows(query.limit(limit))]
-
     # Lines
 
     def line(self, line_id: int) -> LineAssignment | None:
@@ -135,6 +113,13 @@ class Records:
         query = sa.select(schema.line_changes).where(columns.line == line_id).order_by(columns.revision.desc())
         return [change_from(row) for row in self._rows(query)]
 
+    def change_counts(self) -> dict[tuple[int, str], int]:
+        """How many changes the audit holds, by line and action."""
+        columns = schema.line_changes.c
+        query = sa.select(columns.line, columns.action, sa.func.count().label("n"))
+        rows = self._rows(query.group_by(columns.line, columns.action))
+        return {(row["line"], row["action"]): row["n"] for row in rows}
+
     def assign(
         self,
         change: LineChange,
@@ -150,7 +135,6 @@ class Records:
 
         Raises RevisionConflict, and ValueError where the change names a bank that nobody recorded.
         """
-        revision = 1 if expected_revision is None else expected_revision + 1
         try:
             with self._database.begin() as connection:
                 _write_line(connection, change, expected_revision)
@@ -158,16 +142,22 @@ class Records:
                     _keep_product(connection, product)
                 if bank is not None:
                     insert_absent(connection, schema.banks, "sha256", [_bank_columns(bank)])
-                connection.execute(sa.insert(schema.line_changes), _change_columns(change, revision))
-                row = connection.execute(_ASSIGNED.where(schema.lines.c.id == change.line)).one_or_none()
-                if row is None:
-                    raise ValueError(f"no bank {change.bank_sha256} is recorded; hand its row in as well")
-                return assignment_from(row._asdict())
+                return _audit(connection, change, 1 if expected_revision is None else expected_revision + 1)
         except IntegrityError as error:
             raise RevisionConflict(
                 f"line {change.line} was changed in the meantime (expected revision "
                 f"{expected_revision or 'none'}); look at it and try again"
             ) from error
+
+    def reassign(self, changes: Sequence[tuple[LineChange, int]]) -> list[LineAssignment]:
+        """Change several enrolled lines in one transaction, all of them or none.
+
+        changes: each with the revision that the caller saw. Raises as `assign` does.
+        """
+        with self._database.begin() as connection:
+            for change, seen in changes:
+                _write_line(connection, change, seen)
+            return [_audit(connection, change, seen + 1) for change, seen in changes]
 
     # Banks and products
 
@@ -246,6 +236,15 @@ def _write_line(connection: Connection, change: LineChange, expected_revision: i
             f"line {change.line} was changed in the meantime: it is no longer at revision "
             f"{expected_revision}; look at it and try again"
         )
+
+
+def _audit(connection: Connection, change: LineChange, revision: int) -> LineAssignment:
+    """Write the change's audit row and read back what the line has now."""
+    connection.execute(sa.insert(schema.line_changes), _change_columns(change, revision))
+    row = connection.execute(_ASSIGNED.where(schema.lines.c.id == change.line)).one_or_none()
+    if row is None:
+        raise ValueError(f"no bank {change.bank_sha256} is recorded; hand its row in as well")
+    return assignment_from(row._asdict())
 
 
 def _keep_product(connection: Connection, product: ProductRecord) -> None:

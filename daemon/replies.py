@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from daemon.camera_socket import CameraSocket
+from typing import Protocol
+
 from daemon.flow import Refusal, RefusalReason, Verdict
 from daemon.wire import Waiter, queued_reply, refusal_reply, verdict_reply
+
+
+class ReplySocket(Protocol):
+    """Takes one reply to the peer at `route`."""
+
+    def reply(self, route: bytes, body: bytes) -> None: ...
 
 
 class Replies:
     """What the loop says to senders. `promise` is kept by `keep_promises`, after the next commit."""
 
-    def __init__(self, socket: CameraSocket) -> None:
+    def __init__(self, socket: ReplySocket) -> None:
         self._socket = socket
         self._promised: list[tuple[Waiter, str]] = []
 
@@ -37,6 +44,10 @@ class Replies:
         taken = [waiter for waiter, promised in self._promised if promised == key]
         self._promised = [promise for promise in self._promised if promise[1] != key]
         return taken
+
+    def forget(self, route: bytes) -> None:
+        """Whom "queued" was promised there has had an answer already."""
+        self._promised = [promise for promise in self._promised if promise[0].route != route]
 
     def turn_away(self, waiters: list[Waiter], *, retry_after_ms: int) -> None:
         """The service ends and nothing became durable: `BUSY restart`, also to whom "queued" was promised."""

@@ -35,7 +35,8 @@ class IngestSettings(_Section):
     """The camera socket and what it lets in. Sizes in bytes, images in pixels.
 
     security: "curve" secures the publish socket as well. server_secret_key: a credential; without one the
-    pair lies in the state folder. max_connections: cameras connected at once, enforced with "curve".
+    pair lies in the state folder. max_connections: cameras connected at once. window: frames in flight of one
+    camera that speaks the native protocol; a stock sender has one by nature.
     """
 
     bind: str = "tcp://127.0.0.1:5555"
@@ -45,6 +46,7 @@ class IngestSettings(_Section):
     max_connections: int = Field(default=256, ge=1)
     max_message_bytes: int = Field(default=64 * MIB, ge=MIB, le=128 * MIB)
     max_pixels: int = Field(default=64_000_000, ge=256)
+    window: int = Field(default=2, ge=1, le=1024)
     max_in_flight: int = Field(default=256, ge=1)
     max_in_flight_bytes: int = Field(default=256 * MIB, ge=MIB)
     retry_after_ms: int = Field(default=100, ge=1)
@@ -91,7 +93,7 @@ class ModelSettings(_Section):
     activation: Literal["gelu", "quickgelu"] | None = None
     stages: tuple[int, ...] | None = None
     device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     image_size: int | None = Field(default=None, ge=16, le=4096)
 
     @field_validator("stages", mode="before")
@@ -104,7 +106,8 @@ class WorkerSettings(_Section):
     """How the worker process is watched. Seconds.
 
     batch_timeout_s: longer by itself where the warm-up's batches are slow. standby: whether a second process
-    that has imported everything waits to take over; "auto": where 4 GiB of memory are free.
+    that has imported everything waits to take over; "auto": where 4 GiB of memory are free. bank_budget_mb: MiB of
+    banks on the scorer's device, the lines' own and previous ones for a rollback (daemon.bank_budget).
     """
 
     start_timeout_s: float = Field(default=120.0, gt=0)
@@ -112,6 +115,7 @@ class WorkerSettings(_Section):
     batch_timeout_s: float = Field(default=3.5, gt=0)
     standby: bool | Literal["auto"] = "auto"
     decode_threads: int = Field(default=2, ge=1, le=64)
+    bank_budget_mb: int = Field(default=2048, ge=1)
 
 
 class BatchingSettings(_Section):
@@ -155,6 +159,52 @@ class FrameSettings(_KeepSettings):
     """
 
     accept_every: int = Field(default=100, ge=0)
+
+
+class StorageSettings(_Section):
+    """Free MiB where the state folder lies, below which pictures give way (daemon.storage).
+
+    On a small file system no more than 10, 5 and 2 % of it count. recovery: so many times a limit must be free
+    again before its state is left.
+    """
+
+    low_mb: int = Field(default=4096, ge=1)
+    critical_mb: int = Field(default=1024, ge=1)
+    full_mb: int = Field(default=256, ge=1)
+    recovery: float = Field(default=1.2, ge=1.0, le=3.0)
+
+    @model_validator(mode="after")
+    def _falling(self) -> Self:
+        if not self.low_mb > self.critical_mb > self.full_mb:
+            raise ValueError(
+                f"expected low_mb > critical_mb > full_mb, got {self.low_mb}, {self.critical_mb}, {self.full_mb}"
+            )
+        return self
+
+
+class RetentionSettings(_Section):
+    """How long the pictures of parts are kept, by decision, and how many MiB of them; 0 for no limit.
+
+    Rows of verdicts, parts that are held, and pictures that feedback named are never deleted.
+    """
+
+    accept_days: int = Field(default=14, ge=0)
+    review_days: int = Field(default=90, ge=0)
+    reject_days: int = Field(default=365, ge=0)
+    accept_mb: int = Field(default=0, ge=0)
+    review_mb: int = Field(default=0, ge=0)
+    reject_mb: int = Field(default=0, ge=0)
+
+
+class DriftSettings(_Section):
+    """The watch for drift of good parts' scores (core.drift), where a line's bank is calibrated.
+
+    parts_per_false_alarm: parts between two false alarms, on average at least. defect_rate: so many of the parts may
+    be defective without counting as drift.
+    """
+
+    parts_per_false_alarm: float = Field(default=1_000_000, ge=1000, le=1e15)
+    defect_rate: float = Field(default=0.05, ge=0.0, le=0.5)
 
 
 class LogSettings(_Section):

@@ -19,11 +19,14 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
+from daemon.outputs.sections import MqttSettings, SinkName, WebhookSettings
 from daemon.setting_sections import (
     BatchingSettings,
     CameraSettings,
+    DriftSettings,
     FrameSettings,
     HeatmapSettings,
     HttpSettings,
@@ -35,7 +38,9 @@ from daemon.setting_sections import (
     PublishSettings,
     RecordsSettings,
     RedisSettings,
+    RetentionSettings,
     StateSettings,
+    StorageSettings,
     WorkerSettings,
 )
 
@@ -68,7 +73,12 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     heatmaps: HeatmapSettings = HeatmapSettings()
     frames: FrameSettings = FrameSettings()
+    drift: DriftSettings = DriftSettings()
+    storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+    mqtt: dict[SinkName, MqttSettings] = Field(default_factory=dict)
+    webhooks: dict[SinkName, WebhookSettings] = Field(default_factory=dict)
     lines: tuple[LineSettings, ...] = ()
     cameras: tuple[CameraSettings, ...] = ()
 
@@ -82,6 +92,11 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"cameras: {camera.name!r} looks at line {camera.line}; configured are {sorted(line_ids)}"
                 )
+        _refuse_duplicates("mqtt and webhooks: name", [*self.mqtt, *self.webhooks])
+        for name, output in {**self.mqtt, **self.webhooks}.items():
+            unknown = sorted(set(output.lines) - set(line_ids))
+            if unknown:
+                raise ValueError(f"{name}.lines: no line {unknown}; configured are {sorted(line_ids)}")
         self._refuse_open_sockets()
         return self
 
@@ -179,6 +194,10 @@ def load_settings(config: Path | None = None) -> Settings:
     _refuse_leftover_environment()
     try:
         return Settings(**tree)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the secret {error.filename}: {error.strerror}") from error
+    except (SettingsError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"environment or secrets: {error}") from error
     except ValidationError as error:
         # input values are left out: they may be secrets
         problems = [

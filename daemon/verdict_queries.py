@@ -1,8 +1,8 @@
 """Reading verdicts back: by key, by pages in the order of time, and as they arrive. Each by an index, at any size.
 
 Pages are keyset pages: the next one begins where the last ended, by `(decided_at, id)`, so that page 1,000 costs
-what page 1 does and rows that come in between shift nothing. Every statement reads at most `limit` rows of an index
-for each decision, except that `line` and `decision` together may pass over rows of the one to find those of the other.
+what page 1 does and rows that come in between shift nothing. Every statement reads at most `limit` rows of an
+index for each decision; only `line` with `decision` may pass over rows of the one to find those of the other.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def page(
 
     place: None stands beyond the newest for OLDER and before the oldest for NEWER.
     """
-    found = [
-        verdict_from(row) for row in _rows(database, page_query(wanted, limit=limit, side=side, place=place))
-    ]
+    found = [verdict_from(row) for row in _rows(database, page_query(wanted, limit=limit, side=side, place=place))]
     return found if side is Side.OLDER else found[::-1]
 
 
@@ -102,22 +100,17 @@ def last_id(database: Database) -> int:
     return int(_rows(database, sa.select(sa.func.coalesce(sa.func.max(_COLUMNS.id), 0).label("id")))[0]["id"])
 
 
-def arrived_since(database: Database, row_id: int, wanted: VerdictFilter, *, limit: int) -> Arrivals:
-    """What SQL got after the row of that id: at most `limit` rows, by the primary key. since and until do not count.
+def arrived_since(database: Database, row_id: int, *, limit: int) -> Arrivals:
+    """What SQL got after the row of that id: at most `limit` verdicts of all lines, by the primary key.
 
     Several daemons that write to one database may commit their rows in another order than their ids have.
     """
     query = sa.select(schema.inspections).where(_COLUMNS.id > row_id).order_by(_COLUMNS.id).limit(limit)
     rows = _rows(database, query)
-    verdicts = [verdict_from(row) for row in rows]
     return Arrivals(
-        verdicts=tuple(verdict for verdict in verdicts if _passes(verdict, wanted)),
+        verdicts=tuple(verdict_from(row) for row in rows),
         last_id=rows[-1]["id"] if rows else row_id,
     )
-
-
-def _passes(verdict: Verdict, wanted: VerdictFilter) -> bool:
-    return wanted.line in (None, verdict.line) and wanted.decision in (None, verdict.decision)
 
 
 def _walk(

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from daemon import __version__
 from daemon.authorized_keys import KeyRing, Role
 from daemon.dependencies import DependencyWatch
+from daemon.drift_watch import DriftWatch
 from daemon.ingress import Ingress
 from daemon.outbox import Outbox
+from daemon.outputs.outputs import Outputs
 from daemon.readiness import Check, Facts, readiness
 from daemon.recorder import Recorder
 from daemon.settings import Settings
 from daemon.stopping import StopFlag
+from daemon.storage import DiskState
+from daemon.storekeeper import Storekeeper
 from daemon.worker_port import ZmqWorkerPort
 
 LIVE_WITHIN_S = 5.0
@@ -27,7 +31,10 @@ LIVE_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What there is to look at. keys: None without CURVE."""
+    """What there is to look at. settings: at the start. keys: None without CURVE. drift: None watches nothing.
+
+    config: what there is to say of the settings in force.
+    """
 
     settings: Settings
     stop: StopFlag
@@ -38,13 +45,18 @@ class Parts:
     dependencies: DependencyWatch
     started_at: datetime
     keys: KeyRing | None = None
+    outputs: Outputs = field(default_factory=Outputs)
+    storekeeper: Storekeeper | None = None
+    drift: DriftWatch | None = None
+    config: Callable[[], Mapping[str, Any]] = dict
 
 
 class Vitals:
-    """The views on the parts. monotonic: seconds."""
+    """The views on the parts. monotonic: seconds. `settings` are those in force; they may be replaced."""
 
     def __init__(self, parts: Parts, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._parts = parts
+        self.settings = parts.settings
         self._monotonic = monotonic
         self._turn = (-1, monotonic())
 
@@ -59,6 +71,12 @@ class Vitals:
             "loop": Check(ok=still_s < LIVE_WITHIN_S, detail=f"turned {still_s:.1f} s ago"),
             "recorder": _living("recorder", parts.recorder.alive),
             "dependencies": _living("dependencies", parts.dependencies.is_alive()),
+            **(
+                {}
+                if parts.storekeeper is None
+                else {"storekeeper": _living("storekeeper", parts.storekeeper.is_alive())}
+            ),
+            **{name: _living(name, lives()) for name, lives in parts.outputs.threads.items()},
         }
 
     def ready(self) -> dict[str, Check]:
@@ -73,7 +91,7 @@ class Vitals:
                 selftest=status.selftest if status else "skipped",
                 missing_banks=self._missing_banks(),
                 outbox_rows=parts.outbox.unrecorded,
-                outbox_max_rows=parts.settings.outbox.max_rows,
+                outbox_max_rows=self.settings.outbox.max_rows,
             )
         )
 
@@ -94,10 +112,13 @@ class Vitals:
         """One line for a person."""
         parts = self._parts
         text = (
-            f"inspecting {len(parts.settings.lines)} lines, {parts.ingress.frames_in_flight} frames in flight, "
+            f"inspecting {len(self.settings.lines)} lines, {parts.ingress.frames_in_flight} frames in flight, "
             f"{parts.outbox.unrecorded} verdicts wait for SQL"
         )
         down = self._down()
+        text += "".join(f"; {state}" for state in self._disk())
+        alarmed = parts.drift.alarmed if parts.drift else []
+        text += f"; drift alarm on line {', '.join(map(str, alarmed))}" if alarmed else ""
         return f"{text}; degraded: {' and '.join(down)} down" if down else text
 
     def status(self) -> dict[str, Any]:
@@ -107,17 +128,25 @@ class Vitals:
             "version": __version__,
             "started_at": parts.started_at.isoformat(),
             "ready": all(check.ok for check in self.ready().values()),
-            "degraded": self._down(),
+            "degraded": [*self._down(), *self._disk()],
+            "config": dict(parts.config()),
             "security": self._security(),
             "in_flight": parts.ingress.frames_in_flight,
             "outbox_rows": parts.outbox.unrecorded,
-            "lines": {str(line.id): self._line(line.id) for line in parts.settings.lines},
+            "outputs": parts.outputs.status(),
+            "storage": None if parts.storekeeper is None else parts.storekeeper.status(),
+            "lines": {str(line.id): self._line(line.id) for line in self.settings.lines},
             "worker": None if worker is None else _without(asdict(worker), "lines"),
         }
 
     def _down(self) -> list[str]:
         seen = self._parts.dependencies.seen
-        return [name for name, up in (("SQL", seen.db_up), ("Redis", seen.redis_up)) if not up]
+        down = [name for name, up in (("SQL", seen.db_up), ("Redis", seen.redis_up)) if not up]
+        return [*down, *self._parts.outputs.down]
+
+    def _disk(self) -> list[str]:
+        keeper = self._parts.storekeeper
+        return [f"disk {keeper.state}"] if keeper is not None and keeper.state is not DiskState.OK else []
 
     def _security(self) -> dict[str, Any]:
         keys = self._parts.keys
@@ -127,11 +156,12 @@ class Vitals:
         return {"mode": "curve", **counts, "fault": keys.fault}
 
     def _line(self, line_id: int) -> dict[str, Any]:
-        line, settings = self._parts.settings.line(line_id), self._parts.settings
+        line, settings = self.settings.line(line_id), self.settings
         return {
             "name": line.name if line else "",
             "cameras": [camera.name for camera in settings.cameras if camera.line == line_id],
             **self._line_state(line_id),
+            "drift": None if self._parts.drift is None else self._parts.drift.public(line_id),
         }
 
     def _line_state(self, line_id: int) -> dict[str, Any]:
@@ -141,7 +171,7 @@ class Vitals:
     def _missing_banks(self) -> dict[int, str]:
         return {
             line.id: str(state.get("error") or "not enrolled")
-            for line in self._parts.settings.lines
+            for line in self.settings.lines
             if not (state := self._line_state(line.id)).get("bank")
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daemon.batching import BUCKETS, DEADLINE_SHARE, buckets_up_to, choose_max_size
+from daemon.batching import DEADLINE_SHARE, buckets_for, choose_max_size
 from daemon.clock import Clock
 from daemon.work import Image, Scorer
 
@@ -28,9 +28,8 @@ def warm_up(scorer: Scorer, *, max_size: int, shortest_deadline_ns: int, clock: 
     max_size: 0 lets the measurement choose among 1 to 16; sizes that the shortest deadline rules out
     are then not run at all.
     """
-    buckets = buckets_up_to(max_size) if max_size else BUCKETS
     batch_ns: dict[int, int] = {}
-    for bucket in buckets:
+    for bucket in buckets_for(max_size):
         batch_ns[bucket] = _median_ns(scorer, _pictures(bucket), clock)
         if not max_size and batch_ns[bucket] * DEADLINE_SHARE > shortest_deadline_ns:
             break

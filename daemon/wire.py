@@ -21,11 +21,15 @@ MAX_PARTS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiter:
-    """A sender that waits for an answer: where it is, what it speaks, which of its frames it asks about."""
+    """A sender that waits for an answer: where it is, what it speaks, which of its frames it asks about.
+
+    window: how many frames it may have in flight, which native replies tell it.
+    """
 
     route: bytes
     protocol: Protocol
     seq: int | None
+    window: int | None = None
 
 
 def protocol_of(parts: Sequence[memoryview]) -> Protocol:
@@ -56,14 +60,14 @@ def parse(route: bytes, parts: Sequence[memoryview], cameras: CameraDirectory, l
 def verdict_reply(waiter: Waiter, verdict: Verdict) -> bytes:
     """The verdict, for this sender."""
     if waiter.protocol is Protocol.NATIVE:
-        return wire_native.verdict_reply(verdict, waiter.seq)
+        return wire_native.verdict_reply(verdict, waiter.seq, window=waiter.window)
     return wire_imagezmq.verdict_reply(verdict)
 
 
 def queued_reply(waiter: Waiter, key: str) -> bytes:
     """The frame is durable; for lines that reply "queued"."""
     if waiter.protocol is Protocol.NATIVE:
-        return wire_native.queued_reply(key, waiter.seq)
+        return wire_native.queued_reply(key, waiter.seq, window=waiter.window)
     return wire_imagezmq.queued_reply(key)
 
 

@@ -1,8 +1,10 @@
 """The native protocol, version 1: `[b"APG1", header, payload]` behind the delimiter, from DEALER or REQ.
 
 Header, JSON or msgpack: v, camera, seq, enc; dtype and shape when enc is raw; optional line, part, boot,
-ts_ns, color, crc32c, deadline_ms. Replies are JSON: v, seq, status (queued | verdict | busy | error), and
-what belongs to the status.
+ts_ns, color, crc32c, deadline_ms. Replies are JSON: v, seq, status (queued | verdict | busy | error), window
+(how many frames of the camera may be in flight; more are answered busy) and what belongs to the status.
+
+A daemon that started anew may say RESTARTED, which is no JSON: what is unanswered should be sent again.
 """
 
 from __future__ import annotations
@@ -60,21 +62,21 @@ def parse(
         )
 
 
-def verdict_reply(verdict: Verdict, seq: int | None) -> bytes:
+def verdict_reply(verdict: Verdict, seq: int | None, *, window: int | None = None) -> bytes:
     """The verdict's public fields beside the status. seq: the request's, which is also the verdict's."""
-    return compact({**verdict.public(), "seq": seq, "status": "verdict"})
+    return compact({**verdict.public(), "seq": seq, "status": "verdict", "window": window})
 
 
-def queued_reply(key: str, seq: int | None) -> bytes:
+def queued_reply(key: str, seq: int | None, *, window: int | None = None) -> bytes:
     """The frame is durable; its verdict will be published."""
-    return compact({"v": VERSION, "seq": seq, "status": "queued", "key": key})
+    return compact({"v": VERSION, "seq": seq, "status": "queued", "key": key, "window": window})
 
 
 def refusal_reply(refusal: Refusal) -> bytes:
     """`busy` with a time to wait, or `error` with the reason and what was expected."""
     answer: dict[str, Any] = {"v": VERSION, "seq": refusal.seq, "status": "error"}
     if refusal.reason is RefusalReason.BUSY:
-        answer |= {"status": "busy", "retry_after_ms": refusal.retry_after_ms}
+        answer |= {"status": "busy", "retry_after_ms": refusal.retry_after_ms, "window": refusal.window}
     return compact(answer | {"reason": refusal.reason.value, "detail": refusal.detail})
 
 

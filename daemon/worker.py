@@ -12,6 +12,8 @@ import os
 import select
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import zmq
@@ -19,10 +21,12 @@ import zmq
 import core
 from core.errors import CoreError
 from daemon import allocator, children, logs
+from daemon.bank_budget import MIB
 from daemon.bank_cache import BankCache
 from daemon.banks import BankKeeper
 from daemon.batch_queue import BatchQueue
 from daemon.batch_scoring import AcceleratorLost, BatchScoring
+from daemon.batching import buckets_for
 from daemon.captures import Captures
 from daemon.clock import SystemClock
 from daemon.evidence import Evidence
@@ -30,6 +34,7 @@ from daemon.exit_codes import ExitCode
 from daemon.finisher import Finisher
 from daemon.intake import Intake
 from daemon.kept_frames import KeepRule
+from daemon.link import WorkerOrders
 from daemon.quarantine import Quarantine
 from daemon.records import Records
 from daemon.scoring_loop import ScorerFacts, ScoringLoop, SelfTestFailed
@@ -65,13 +70,15 @@ class Worker:
             lines=config.lines,
             read_bank=lambda data, sha256: core.bank_from_bytes(data, sha256=sha256),
             clock=self._clock,
+            budget_bytes=config.bank_budget_mb * MIB,
         )
+        self._keep_rule = KeepRule.of(frozenset(config.keep_frames), config.keep_accepted_every)
         self._finisher = Finisher(
             worker=config.worker,
             life=config.life,
             evidence=Evidence(
                 state=config.state,
-                keep=KeepRule.of(frozenset(config.keep_frames), config.keep_accepted_every),
+                keep=self._keep_rule,
                 board=self._board,
                 clock=self._clock,
             ),
@@ -91,10 +98,11 @@ class Worker:
         self._keeper.wait_for_first_look(FIRST_LOOK_S)  # before anything is measured: it takes the GIL
         warmed = self._warm(scorer)
         queue = self._queue(warmed)
-        loop = self._loop(scorer, queue, warmed.max_size)
+        scoring = self._scoring(scorer, warmed.max_size)
+        loop = self._loop(scorer, scoring, queue)
         loop.swap_banks()
         self._finisher.start()
-        intake = self._intake(queue)
+        intake = self._intake(queue, partial(self._follow, scoring))
         intake.start()
         self._board.enter("ready", queued=lambda: len(queue))
         self._beat.now()
@@ -119,6 +127,7 @@ class Worker:
             image_size=config.image_size,
             device=config.device,
             precision=config.precision,
+            buckets=buckets_for(config.max_size),
         )
         encoder = scorer.encoder
         self._board.loaded(device=encoder.device, precision=encoder.precision, model_id=encoder.id)
@@ -147,10 +156,11 @@ class Worker:
                 queue.observe(bucket, took_ns)
         return queue
 
-    def _intake(self, queue: BatchQueue) -> Intake:
+    def _intake(self, queue: BatchQueue, follow: Callable[[WorkerOrders], None]) -> Intake:
         return Intake(
             queue,
             answer=self._finisher.put_one,
+            follow=follow,
             ended=self._told_to_end,
             context=self._context,
             endpoint=self._config.frames_endpoint,
@@ -159,25 +169,38 @@ class Worker:
             clock=self._clock,
         )
 
-    def _loop(self, scorer: core.Scorer, queue: BatchQueue, max_size: int) -> ScoringLoop:
-        config, encoder = self._config, scorer.encoder
+    def _scoring(self, scorer: core.Scorer, max_size: int) -> BatchScoring:
+        return BatchScoring(
+            scorer,
+            max_size=max_size,
+            keep_heatmaps=frozenset(self._config.keep_heatmaps),
+            quarantine=Quarantine(self._config.state).put,
+            clock=self._clock,
+        )
+
+    def _loop(self, scorer: core.Scorer, scoring: BatchScoring, queue: BatchQueue) -> ScoringLoop:
+        encoder = scorer.encoder
         return ScoringLoop(
             scorer=scorer,
-            scoring=BatchScoring(
-                scorer,
-                max_size=max_size,
-                keep_heatmaps=frozenset(config.keep_heatmaps),
-                quarantine=Quarantine(config.state).put,
-                clock=self._clock,
-            ),
+            scoring=scoring,
             queue=queue,
             banks=self._keeper,
             out=self._finisher,
             board=self._board,
             selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
-            facts=ScorerFacts(worker=config.worker, model_id=encoder.id, adapter_sha256=scorer.adapter_sha256),
+            facts=ScorerFacts(
+                worker=self._config.worker, model_id=encoder.id, adapter_sha256=scorer.adapter_sha256
+            ),
             clock=self._clock,
         )
+
+    def _follow(self, scoring: BatchScoring, orders: WorkerOrders) -> None:
+        """New orders, on the intake's thread: each is one assignment that the other threads see at once."""
+        logs.configure(format=orders.log_format, level=orders.log_level)
+        scoring.keep_heatmaps = frozenset(orders.keep_heatmaps)
+        self._keep_rule.decisions = frozenset(orders.keep_frames)
+        self._keep_rule.accept_every = orders.keep_accepted_every
+        self._keeper.watch(orders.lines)
 
     def _end(self) -> None:
         """Answers first, then the last heartbeat, then everything that nobody waits for."""

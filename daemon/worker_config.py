@@ -42,11 +42,12 @@ class WorkerConfig:
     activation: Literal["gelu", "quickgelu"] | None = None
     stages: tuple[int, ...] | None = None
     device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     image_size: int | None = None
     max_size: int = 0
     max_delay_ms: float = 5.0
     decode_threads: int = 2
+    bank_budget_mb: int = 2048
     max_pixels: int = 64_000_000
     keep_heatmaps: tuple[str, ...] = ("reject", "review")
     keep_frames: tuple[str, ...] = ("reject", "review")

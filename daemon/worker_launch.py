@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from daemon.stopping import StopFlag
-from daemon.supervisor import Standby, WorkerProcess
+from daemon.supervisor import Standby, WatchOptions, WorkerProcess
 from daemon.worker_config import WorkerConfig
 
 STANDBY_ROOM_BYTES = 4 * 1024**3
@@ -19,11 +19,12 @@ class WorkerLauncher:
     """Starts the lives of one worker; what daemon.worker_port calls `Launch`.
 
     `prepare` has a standby wait for the next loss, where the settings and the memory allow one. A first life
-    that says its model cannot be loaded stops the service: no restart would mend the settings.
+    that says its model cannot be loaded stops the service: no restart would mend the settings. `settings` are what
+    the next life is told; they may be replaced.
     """
 
     def __init__(self, settings: Settings, stop: StopFlag, *, worker: int = 0) -> None:
-        self._settings = settings
+        self.settings = settings
         self._stop = stop
         self._worker = worker
         self._last: WorkerProcess | None = None
@@ -35,7 +36,7 @@ class WorkerLauncher:
             self._stop.fail("the model cannot be loaded; the worker said why", ExitCode.CONFIG)
         self._last = WorkerProcess(
             worker_config(
-                self._settings,
+                self.settings,
                 worker=self._worker,
                 life=life,
                 parent_pid=os.getpid(),
@@ -48,7 +49,7 @@ class WorkerLauncher:
 
     def prepare(self) -> None:
         """The present life is ready: from now on a successor may wait."""
-        wanted = self._settings.worker.standby
+        wanted = self.settings.worker.standby
         if wanted is True or (wanted == "auto" and available_bytes() >= STANDBY_ROOM_BYTES):
             self._standby.prepare()
 
@@ -65,6 +66,16 @@ def available_bytes() -> int:
         return 0
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return int(found[0]) * 1024 if found else 0
+
+
+def watch_options(settings: Settings) -> WatchOptions:
+    """What the settings say to the supervisor."""
+    worker = settings.worker
+    return WatchOptions(
+        start_timeout_s=worker.start_timeout_s,
+        beat_timeout_s=worker.beat_timeout_s,
+        batch_timeout_s=worker.batch_timeout_s,
+    )
 
 
 def worker_config(
@@ -101,6 +112,7 @@ def worker_config(
         max_size=settings.batching.max_size,
         max_delay_ms=settings.batching.max_delay_ms,
         decode_threads=settings.worker.decode_threads,
+        bank_budget_mb=settings.worker.bank_budget_mb,
         max_pixels=settings.ingest.max_pixels,
         keep_heatmaps=tuple(sorted(settings.heatmaps.decisions)),
         keep_frames=tuple(sorted(settings.frames.decisions)),

@@ -18,8 +18,10 @@ from daemon.link import (
     FrameHeader,
     LinkError,
     ScoredBatch,
+    WorkerOrders,
     WorkerStatus,
     pack_frame_header,
+    pack_orders,
     unpack_upward,
 )
 from daemon.observer import Observer
@@ -107,6 +109,7 @@ class ZmqWorkerPort:
         self._restart_reason: Health | None = None
         self._unanswered: set[str] = set()
         self._status: WorkerStatus | None = None
+        self._orders: WorkerOrders | None = None
         self._upward = _bound(context, zmq.PULL, self._endpoint(f"upward-{self._gpu}"))
 
     @property
@@ -134,6 +137,12 @@ class ZmqWorkerPort:
             return False
         self._unanswered.add(header.key)
         return True
+
+    def order(self, orders: WorkerOrders) -> None:
+        """Tell the worker, before the next frame; one that is still starting, as soon as it is ready."""
+        self._orders = orders
+        if self.ready:
+            self._tell_orders()
 
     def receive(self) -> list[ScoredBatch | WorkerStatus]:
         """Answers and heartbeats, also a dead life's last answers."""
@@ -184,7 +193,16 @@ class ZmqWorkerPort:
             if self._watch.ready and not was_ready:
                 log.info("worker %s is ready (life %d, pid %d)", self._gpu, self._life, message.pid)
                 self._observer.worker_up(self._gpu, up=True)
+                self._tell_orders()
                 self._prepare()
+
+    def _tell_orders(self) -> None:
+        if self._orders is None or self._frames is None:
+            return
+        try:
+            self._frames.send(pack_orders(self._orders), zmq.NOBLOCK)
+        except zmq.Again:  # it has just died: its successor is told at its start
+            log.warning("worker %s does not take its new orders", self._gpu)
 
     def _start(self, now_ns: int) -> None:
         self._life += 1

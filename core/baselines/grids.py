@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from core.anomaly_map import upsample
-from core.encoder import Features
+from core.features import Features
 from core.gaussian_blur import gaussian_blur
 
 SMOOTHING = 4.0

@@ -9,7 +9,7 @@ import torch
 
 from core.baselines import FittedBaseline, Judgement, check_some
 from core.baselines.grids import SMOOTHING, finest_grid, on_one_grid, to_pixels
-from core.encoder import Features
+from core.features import Features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch
 from core.baselines import FittedBaseline, Judgement, check_some
 from core.baselines.grids import SMOOTHING, finest_grid, middle_stages, on_one_grid, to_pixels
 from core.coreset import k_centre
-from core.encoder import Features
+from core.features import Features
 
 NEIGHBOURHOOD = 3
 """Side of the square of patches averaged into one (section 3.1, p = 3)."""

@@ -11,7 +11,7 @@ from core.anomaly_map import sum_of_stages
 from core.bank import descriptors, stage_tokens
 from core.baselines import FittedBaseline, Judgement, check_some
 from core.baselines.grids import SMOOTHING
-from core.encoder import Features
+from core.features import Features
 from core.gaussian_blur import gaussian_blur
 from core.neighbours import nearest_distance
 

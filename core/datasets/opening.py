@@ -18,7 +18,7 @@ from core.datasets.visa import Visa
 from core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from core.enrolment import Progress  # imports torch
+    from core.bank_building import Progress  # imports torch
 
 READERS: dict[Layout, Reader] = {"mvtec": Mvtec(), "visa": Visa(), "folder": Folder()}
 

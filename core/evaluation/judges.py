@@ -11,7 +11,7 @@ import torch
 from core.bank import Memory, to_numpy
 from core.baselines import FittedBaseline
 from core.baselines.windows import WindowFeatures
-from core.encoder import Features
+from core.features import Features
 from core.inspection import Floats, inspect_features
 from core.presets import Mode
 from core.score_rule import ScoreRule

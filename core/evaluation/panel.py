@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from core.adapter import Adapter, load_adapter
+from core.bank_building import UNKNOWN_OBJECT, text_features
 from core.baselines import Baseline
 from core.baselines.padim import PaDiM
 from core.baselines.patchcore import PatchCore
@@ -17,8 +18,8 @@ from core.baselines.spade import Spade
 from core.baselines.winclip import WinClip
 from core.baselines.windows import WindowEncoder
 from core.datasets import ObjectClass, draw_references, read_image
-from core.encoder import Encoder, Features, Precision, joined, load_encoder
-from core.enrolment import UNKNOWN_OBJECT, enrol, text_features
+from core.encoder import Encoder, Precision, load_encoder
+from core.enrolment import enrol
 from core.errors import EncoderError
 from core.evaluation.judges import (
     BaselineJudge,
@@ -30,6 +31,7 @@ from core.evaluation.judges import (
     windows_of,
 )
 from core.evaluation.options import BASELINES, SCORERS, ZERO_SHOT, EvaluationOptions, Trial
+from core.features import Features, joined
 from core.flow import Sample
 from core.image import Image
 from core.inspection import paper_memory

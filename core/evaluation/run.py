@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.bank_building import Progress
 from core.datasets import Dataset, ObjectClass, draw_references, read_image, read_mask
-from core.enrolment import Progress
 from core.errors import DatasetError
 from core.evaluation.judges import Judge
 from core.evaluation.options import Trial

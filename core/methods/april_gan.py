@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import linear, normalize
 
-from core.adapter import Adapter
+from core.adapter import Adapter, centred
 from core.anomaly_map import upsample
-from core.encoder import Encoder, Features
+from core.encoder import Encoder
+from core.features import Features
 from core.image import Image
 from core.text import Embed, april_gan_text_features
 from core.zero_shot import TEMPERATURE
@@ -58,5 +59,6 @@ class AprilGan:
     def _stage_logits(
         self, tokens: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, text: torch.Tensor
     ) -> torch.Tensor:
-        projected = normalize(linear(tokens.float(), weight, bias), dim=-1)
+        tokens = centred(tokens.float()) if self._adapter.header.centred else tokens.float()
+        projected = normalize(linear(tokens, weight, bias), dim=-1)
         return TEMPERATURE * (projected @ (text[1] - text[0]))

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from core.adapter import Adapter
 from core.dual_path import dual_path
-from core.encoder import Encoder, Features
+from core.encoder import Encoder
+from core.features import Features
 from core.gaussian_blur import gaussian_blur
 from core.image import Image
 from core.methods.april_gan import AprilGan

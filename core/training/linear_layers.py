@@ -79,6 +79,7 @@ def train_linear_layers(
         tower_id=encoder.tower_id,
         activation=encoder.spec.activation,
         stages=encoder.stages,
+        centred=options.centred,
         dataset=f"{dataset.layout}: {', '.join(kind.name for kind in dataset.classes)}",
         training={
             **data_record(dataset, digest, parts),

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from core.adapter import centred
 from core.anomaly_map import upsample
 from core.encoder import Encoder
 from core.errors import TrainingError
@@ -29,10 +30,11 @@ PHASE = "linear layers"
 
 
 class LinearLayers(nn.Module):
-    """One `Linear(C_s -> E)` a stage. Initial weights are torch's own, from the seed."""
+    """One `Linear(C_s -> E)` a stage. Initial weights are torch's, from the seed. centred: see core.adapter."""
 
-    def __init__(self, widths: Sequence[int], embedding_width: int, *, seed: int) -> None:
+    def __init__(self, widths: Sequence[int], embedding_width: int, *, seed: int, centred: bool = False) -> None:
         super().__init__()
+        self._centred = centred
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.stages = nn.ModuleList(nn.Linear(width, embedding_width) for width in widths)
@@ -51,7 +53,8 @@ class LinearLayers(nn.Module):
         """
         maps = []
         for layer, tokens, grid in zip(self.stages, stages, grids, strict=True):
-            logits = TEMPERATURE * torch.einsum("nle,ne->nl", normalize(layer(tokens), dim=-1), apart)
+            taken = centred(tokens) if self._centred else tokens
+            logits = TEMPERATURE * torch.einsum("nle,ne->nl", normalize(layer(taken), dim=-1), apart)
             maps.append(torch.sigmoid(upsample(logits.reshape(-1, *grid), size)))
         return maps
 
@@ -77,7 +80,7 @@ class LinearRun:
         seen = shuffled_truths(parts.seen, options.seed) if options.shuffle_labels else parts.seen
         self._feed, self._held_out_feed = Feed(encoder, seen, cache), Feed(encoder, parts.held_out, cache)
         widths = [width for _, _, width in encoder.stage_shapes]
-        layers = LinearLayers(widths, encoder.embedding_width or 0, seed=options.seed)
+        layers = LinearLayers(widths, encoder.embedding_width or 0, seed=options.seed, centred=options.centred)
         self.layers = layers.to(encoder.torch_device)
         self._optimizer = torch.optim.Adam(self.layers.parameters(), lr=options.learning_rate, betas=options.betas)
         self.epoch, self._batch = 0, 0

@@ -22,7 +22,7 @@ class TrainingOptions:
     half a cosine to 0 at the end. stitch_probability: share of examples that are replaced by a
     2x2 stitch. seed: of layers, order and stitches. hold_out: classes, or kinds of defect, that are kept out of
     training and measured after every epoch. shuffle_labels: masks change pictures before training begins, a
-    control from which nothing can be learnt.
+    control from which nothing can be learnt. centred: the layers take tokens relative to their picture's mean.
 
     Raises TrainingError for values that mean nothing.
     """
@@ -36,6 +36,7 @@ class TrainingOptions:
     seed: int = 0
     hold_out: tuple[str, ...] = ()
     shuffle_labels: bool = False
+    centred: bool = False
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1 and self.batch >= 1, "one epoch and one example a batch, or more", self)

@@ -12,17 +12,24 @@ from typer.main import get_command
 
 from core.errors import CoreError, DeviceError
 from daemon.admin import (
+    adapter,
     banks,
+    bundle,
     calibrate,
     dataset,
     db,
     doctor,
+    drift,
     enroll,
     evaluate,
     feedback,
+    hold,
     keys,
     lines,
     products,
+    propose,
+    ready,
+    report,
     score,
     threshold,
     train,
@@ -62,15 +69,22 @@ app.add_typer(lines.app, name="lines")
 app.command("products")(products.products)
 app.add_typer(banks.app, name="banks")
 app.command("threshold")(threshold.threshold)
+app.command("drift")(drift.drift)
 app.command("verdicts")(verdicts.verdicts)
+app.command("report")(report.report)
 app.command("feedback")(feedback.feedback)
+app.command("propose")(propose.propose)
+app.command("hold")(hold.hold)
 app.add_typer(keys.app, name="keys")
+app.add_typer(adapter.app, name="adapter")
 app.command("score")(score.score)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
+app.command("ready")(ready.ready)
+app.command("bundle")(bundle.bundle)
 
 
 @app.callback(no_args_is_help=True)

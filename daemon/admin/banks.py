@@ -1,4 +1,4 @@
-"""`banks`: every stored bank; `banks rollback` puts the line's previous one back in charge."""
+"""`banks`: every stored bank, the samples of one, and changes to them; `banks rollback` undoes the last change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.admin import options
+from daemon.admin import options, references
 from daemon.admin.lines import put_in_charge
 from daemon.admin.output import show
 from daemon.admin.session import Refused, Session
 from daemon.records import BankRecord, LineChange
 
-app = typer.Typer(help="List the banks, or roll a line back.", invoke_without_command=True)
+app = typer.Typer(
+    help="List the banks, show or change the samples of a line's, or roll it back.", invoke_without_command=True
+)
+app.command("show")(references.show_samples)
+app.command("add-reference")(references.add_reference)
+app.command("remove-reference")(references.remove_reference)
 
 COLUMNS = {
     "sha256": "bank",

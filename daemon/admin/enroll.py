@@ -1,21 +1,30 @@
-"""`enroll`: a few good pictures of a product to a bank that a line scores with."""
+"""`enroll`: a few good pictures of a product to a bank that a line scores with.
+
+The pictures are files, or the next frames of the running line. Either way they are checked, laid out on a contact
+sheet, and a person at a terminal is asked before the bank takes charge; samples can be left out there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import core
-from daemon.admin import options, switches
-from daemon.admin.output import progress, remark, show_one
-from daemon.admin.running import announce
-from daemon.admin.samples import read_references
-from daemon.admin.session import Session, operator
+from daemon.admin import options, review, switches
+from daemon.admin.guard import AllowMisses
+from daemon.admin.handover import Handover, hand_over
+from daemon.admin.live_frames import SILENCE_S, live_frames
+from daemon.admin.output import progress
+from daemon.admin.samples import Picture, read_pictures
+from daemon.admin.session import Session
 from daemon.admin.words import checked_object_name, remark_on_object_name
-from daemon.bank_store import publish, read_bank_file
-from daemon.records import LineAssignment
+
+LIVE_SHOTS = 8
+"""Frames that are taken of a line unless told otherwise: as many as a provisional threshold needs."""
 
 
 def enroll(
@@ -27,7 +36,13 @@ def enroll(
         str | None, typer.Option("--object", metavar="NAME", help='What it is, in words: "metal nut".')
     ] = None,
     shots: Annotated[
-        int | None, typer.Option("--shots", metavar="K", min=1, help="Take K of the pictures as references.")
+        int | None,
+        typer.Option(
+            "--shots",
+            metavar="K",
+            min=1,
+            help="Take K of the pictures as references; without pictures: the next K frames (8).",
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="DIR", help="Good parts outside the bank.")
@@ -40,28 +55,36 @@ def enroll(
     tokens: switches.Tokens = None,
     text_weight: switches.TextWeight = None,
     roi: switches.Roi = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0, help="A live line without a frame so long is silent."),
+    ] = SILENCE_S,
+    sheet: options.Sheet = None,
+    yes: options.Yes = False,
+    allow_misses: AllowMisses = False,
     why: options.Why = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but store and publish.")] = False,
+    dry_run: options.DryRun = False,
     wait: options.Wait = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Enrol a product on a line from good pictures.
+    """Enrol a product on a line from good pictures, or from the next frames of the running line.
 
     Without --product: the line's current product, else line-N. Without --max-false-rejects the threshold
-    is provisional, unless --calibrate gives good parts outside the bank.
+    is provisional, unless --calibrate gives good parts outside the bank. On a terminal you are shown a contact
+    sheet and asked before anything is stored; live frames are never taken without that or --yes.
     """
     session: Session = context.obj
-    if not images:
-        raise options.not_in_this_version("IMAGE|DIR", "enrolling live frames of a running line (no images given)")
     configured = session.line(line)
+    if not images:
+        review.need_consent("enrolling live frames", yes=yes, dry_run=dry_run, as_json=as_json)
     words = checked_object_name(object_name)
     current = session.records.line(line)
     grey = session.sees_grey(line)
-    samples = read_references(images, grey=grey)
-    calibration = read_references([calibrate], grey=grey) if calibrate else []
+    pictures = read_pictures(images, grey=grey) if images else []
+    outside = read_pictures([calibrate], grey=grey) if calibrate else []
     mask = None if roi is None else switches.read_mask(roi)
     name = product or (current.product if current else configured.product) or f"line-{line}"
-    with progress() as advance:
+    with ExitStack() as held:
         scorer = session.scorer()
         remark_on_object_name(scorer, words)
         match = switches.match_options(
@@ -72,115 +95,43 @@ def enroll(
             smoothing=smoothing,
             tokens=tokens,
         )
-        enrolment = core.enrol(
-            scorer,
-            samples,
-            product=name,
-            object_name=words,
-            embed=session.embed_for(scorer),
-            shots=shots,
-            calibration=calibration,
-            max_false_rejects=max_false_rejects,
-            match=match,
-            text_weight=text_weight,
-            roi=mask,
-            progress=advance,
+        embed = session.embed_for(scorer)
+
+        def attempt(chosen: Sequence[Picture]) -> core.Enrolment:
+            with progress() as advance:
+                return core.enrol(
+                    scorer,
+                    [picture.sample for picture in chosen],
+                    product=name,
+                    object_name=words,
+                    embed=embed,
+                    shots=_left(shots, len(chosen), len(pictures)) if images else None,
+                    calibration=[picture.sample for picture in outside],
+                    max_false_rejects=max_false_rejects,
+                    match=match,
+                    text_weight=text_weight,
+                    roi=mask,
+                    progress=advance,
+                )
+
+        if not images:
+            pictures = held.enter_context(live_frames(session, line, shots or LIVE_SHOTS, silence_s=timeout))
+        handover = Handover(
+            session=session,
+            line=line,
+            current=current,
+            action="enroll",
+            why=why,
+            wait_s=wait,
+            sheet=sheet,
+            yes=yes,
+            allow_misses=allow_misses,
+            dry_run=dry_run,
+            as_json=as_json,
         )
-    published = None
-    if not dry_run:
-        published = store(
-            session, enrolment.bank, line=line, current=current, action="enroll", why=why, wait_s=wait
-        )
-    report(enrolment, line=line, published=published, as_json=as_json)
+        hand_over(handover, scorer, attempt, pictures, outside)
 
 
-def store(
-    session: Session,
-    bank: core.ReferenceBank,
-    *,
-    line: int,
-    current: LineAssignment | None,
-    action: str,
-    why: str | None,
-    wait_s: float,
-) -> dict[str, Any]:
-    """Publish a bank and tell the running daemon; what there is to say of it.
-
-    current: what the line scored with when the work began; a change since then is a RevisionConflict.
-    """
-    assignment = publish(
-        session.records,
-        None,
-        session.state_dir,
-        bank,
-        line=line,
-        who=operator(),
-        why=why,
-        action=action,
-        expected_revision=current.revision if current else 0,
-    )
-    data = read_bank_file(session.state_dir, assignment.bank_path, assignment.bank_sha256)
-    scores_since = announce(session, assignment, data, wait_s=wait_s)
-    return {
-        "bank": assignment.bank_sha256,
-        "bank_path": assignment.bank_path,
-        "revision": assignment.revision,
-        "published_at": assignment.updated_at.isoformat(timespec="milliseconds"),
-        "scores_since": scores_since,
-    }
-
-
-def report(enrolment: core.Enrolment, *, line: int, published: dict[str, Any] | None, as_json: bool) -> None:
-    """Say what came out: spread of the scores, threshold, and what it promises."""
-    header, thresholds = enrolment.bank.header, enrolment.thresholds
-    row = {
-        "line": line,
-        "product": header.product,
-        "shots": header.shots,
-        "encoder": header.encoder_id,
-        "reference_scores": _spread(enrolment.scores),
-        "calibration_scores": _spread(enrolment.calibration_scores),
-        "reject_above": thresholds.reject,
-        "review_above": thresholds.review,
-        "threshold_state": thresholds.state.value,
-        "expected_false_rejects": enrolment.expected_false_rejects,
-        "upper_false_rejects": header.calibration.upper_false_rejects,
-        "warnings": list(enrolment.warnings),
-        "published": published is not None,
-        **(published or {}),
-    }
-    if as_json:
-        show_one(row, as_json=True)
-        return
-    show_one({**row, **_in_words(row)}, as_json=False)
-    for warning in enrolment.warnings:
-        remark(f"warning: {warning}")
-    if published is None:
-        remark("Dry run: nothing was stored.")
-
-
-def _spread(scores: tuple[float, ...]) -> dict[str, float] | None:
-    if not scores:
-        return None
-    ordered = sorted(scores)
-    return {
-        "count": len(ordered),
-        "min": ordered[0],
-        "median": ordered[len(ordered) // 2],
-        "max": ordered[-1],
-    }
-
-
-def _in_words(row: dict[str, Any]) -> dict[str, str]:
-    """The fields of a report that read better as a phrase."""
-    words = {
-        key: "{count} from {min:.3g} to {max:.3g}, median {median:.3g}".format(**row[key])
-        for key in ("reference_scores", "calibration_scores")
-        if row[key]
-    }
-    rate = f"{row['expected_false_rejects']:.2%} of good parts"
-    if row["upper_false_rejects"] is None:
-        rate += " (provisional: an expectation, no promise)"
-    else:
-        rate += f" on average; this calibration at most {row['upper_false_rejects']:.2%} with 95 % confidence"
-    return {**words, "expected_false_rejects": rate, "upper_false_rejects": ""}
+def _left(shots: int | None, chosen: int, offered: int) -> int | None:
+    """How many references once a person has left some pictures out."""
+    return shots if shots is None or chosen == offered else min(shots, chosen)

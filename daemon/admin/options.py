@@ -18,6 +18,12 @@ Line = Annotated[int, typer.Option("--line", min=0, max=9999, help="The line's i
 AnyLine = Annotated[int | None, typer.Option("--line", min=0, max=9999, help="Only this line.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Why = Annotated[str | None, typer.Option("--why", help="The reason, for the audit.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Do everything but store and publish.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing: for scripts.")]
+Sheet = Annotated[
+    Path | None,
+    typer.Option("--sheet", metavar="FILE", help="Where the contact sheet goes (.html, and .png beside it)."),
+]
 Images = Annotated[
     list[Path] | None,
     typer.Argument(metavar="IMAGE|DIR", help="JPEG or PNG files, or folders of them.", show_default=False),

@@ -66,9 +66,11 @@ def _await(session: Session, assignment: LineAssignment, wait_s: float) -> str:
 
 
 def _scores_with(status: dict[str, Any] | None, assignment: LineAssignment) -> bool:
-    """Whether /statusz names this bank and threshold for the line."""
+    """Whether /statusz names this bank, threshold and revision (or a later one) for the line."""
     try:
         line = (status or {})["lines"][str(assignment.line)]
-        return bool(line["bank"] == assignment.bank_sha256 and line["threshold"] == assignment.thresholds.reject)
+        since = line.get("revision") or assignment.revision
+        same = line["bank"] == assignment.bank_sha256 and line["threshold"] == assignment.thresholds.reject
+        return bool(same and since >= assignment.revision)
     except (KeyError, TypeError):
         return False

@@ -23,7 +23,7 @@ from daemon.setting_sections import ModelSettings
 
 if TYPE_CHECKING:  # these import torch, which every other command does without
     from core.bank import Memory
-    from core.enrolment import Progress
+    from core.bank_building import Progress
     from core.score_rule import ScoreRule
     from core.text import TextFeatures
 

@@ -81,6 +81,9 @@ def train(
         float | None,
         typer.Option("--stitch", metavar="P", min=0, max=1, help="Share of 2x2 stitches; default: the paper's."),
     ] = None,
+    centred: Annotated[
+        bool, typer.Option("--centred", help="Tokens relative to their picture's mean; the paper's are not.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0)] = 0,
     words_out: Annotated[
         Path | None,
@@ -126,7 +129,9 @@ def train(
             precision=precision,
         ),
         method=method,
-        options=replace(paper_options(dataset, method), seed=seed, hold_out=held_out, **_given(given)),
+        options=replace(
+            paper_options(dataset, method), seed=seed, hold_out=held_out, centred=centred, **_given(given)
+        ),
         words=replace(WordsOptions(seed=seed, hold_out=held_out), **_given({"steps": words_steps})),
         out=out,
         words_out=words_out,

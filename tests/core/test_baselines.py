@@ -16,8 +16,8 @@ from core.baselines.patchcore import PatchCore, nearest_patch, reweighted
 from core.baselines.spade import Spade
 from core.baselines.winclip import WinClip, association_map, harmonic_mean, language_map, spread
 from core.baselines.windows import WindowEncoder, WindowFeatures, window_members
-from core.encoder import Features
 from core.errors import EncoderError, EnrolmentError
+from core.features import Features
 from tests.pictures import weave
 
 SIZE = 32

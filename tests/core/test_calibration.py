@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta, kstest, norm
 
 from core.calibration import (
+    Calibration,
     calibrated,
     check_promise,
     conformal_p_value,
@@ -81,3 +86,39 @@ def test_the_provisional_margin_shrinks_as_samples_come_and_never_vanishes():
     assert margins == sorted(margins, reverse=True)
     assert margins[-1] == 0.5
     assert provisional_margin(8) == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize(("n", "promised"), [(19, 0.05), (99, 0.05), (199, 0.05), (99, 0.01)])
+def test_the_realised_rate_of_one_calibration_follows_its_beta(n, promised):
+    rng = np.random.default_rng(n)
+    thresholds = [
+        calibrated([0.0], rng.normal(size=n), max_false_rejects=promised).thresholds.reject for _ in range(300)
+    ]
+    rates = norm.sf(thresholds)
+    k = int(promised * (n + 1) + 1e-9) - 1
+    assert kstest(rates, beta(k + 1, n - k).cdf).pvalue > 0.01
+    assert rates.mean() <= promised + 2 * rates.std(ddof=1) / np.sqrt(len(rates))
+
+
+@given(scores, st.floats(0.11, 0.4), st.floats(0.41, 0.9))
+def test_a_review_band_lies_below_and_keeps_its_own_rate(good, rejects, reviews):
+    thresholds = calibrated([0.0], good, max_false_rejects=rejects, max_reviews=reviews).thresholds
+    assert thresholds.review <= thresholds.reject
+    assert sum(score > thresholds.review for score in good) + 1 <= reviews * (len(good) + 1) + 1e-6
+    assert thresholds.reject == calibrated([0.0], good, max_false_rejects=rejects).thresholds.reject
+
+
+def test_reviews_count_rejects_and_so_cannot_be_rarer():
+    with pytest.raises(CalibrationError, match="reviews count rejects"):
+        calibrated([0.0], np.arange(99.0), max_false_rejects=0.05, max_reviews=0.02)
+    assert calibrated([0.0], np.arange(19.0), max_reviews=0.05).thresholds.review == 18.0
+
+
+def test_a_calibration_survives_json_and_old_ones_without_sources_are_read():
+    calibration = calibrated([0.5, 1.0], np.arange(20.0), sources=["a" * 64])
+    fields = json.loads(json.dumps(asdict(calibration)))
+    assert Calibration.from_fields(fields) == calibration
+    del fields["calibration_sources"]
+    assert Calibration.from_fields(fields).calibration_sources == ()
+    with pytest.raises(TypeError):
+        Calibration.from_fields({**fields, "another": 1})

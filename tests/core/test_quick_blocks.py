@@ -45,9 +45,10 @@ def test_in_bfloat16_quick_blocks_are_as_near_to_float32_as_the_towers_own(activ
     assert float(ours) < 1.5 * float(theirs)
 
 
-@pytest.mark.parametrize("cached", [1, 2 * 9 * 9, 1 << 20])
-def test_attention_is_the_same_however_many_heads_go_together(monkeypatch, cached):
+@pytest.mark.parametrize(("cached", "rows"), [(1, 1), (1, 4 * 9), (1, 1 << 20), (2 * 9 * 9, 1), (1 << 20, 1)])
+def test_attention_is_the_same_however_many_heads_or_rows_go_together(monkeypatch, cached, rows):
     monkeypatch.setattr(core.quick_blocks, "CACHED_SCORES", cached)
+    monkeypatch.setattr(core.quick_blocks, "CACHED_ROWS", rows)
     query, key, value = torch.randn(3, 5, 9, 4)
     expected = nn.functional.scaled_dot_product_attention(query, key, value)
     torch.testing.assert_close(attention(query, key, value), expected, atol=1e-5, rtol=0)

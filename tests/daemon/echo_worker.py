@@ -1,7 +1,7 @@
 """A worker without a model, as a process: says that it is ready, accepts every frame, ends as it is told.
 
 `python -m tests.daemon.echo_worker LIFE FRAMES UPWARD`. It is killed by its parent, or ends when its
-standard input does. The camera "mute" gets no answer.
+standard input does. The camera "mute" gets no answer. The lines of its orders come up with its heartbeats.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 
 import zmq
 
-from daemon.link import ScoredBatch, ScoredFrame, WorkerStatus, pack_upward, unpack_frame_header
+from daemon.link import ScoredBatch, ScoredFrame, WorkerStatus, pack_upward, unpack_frame_header, unpack_orders
 
 
 def main(life: int, frames: str, upward: str) -> None:
@@ -21,7 +21,7 @@ def main(life: int, frames: str, upward: str) -> None:
     pull.connect(frames)
     push.connect(upward)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    progress = 0
+    progress, lines = 0, ()
     while True:
         progress += 1
         push.send(
@@ -34,11 +34,16 @@ def main(life: int, frames: str, upward: str) -> None:
                     progress=progress,
                     busy_ms=0,
                     queued=0,
+                    lines={str(line): {} for line in lines},
                 )
             )
         )
         if pull.poll(50):
-            header = unpack_frame_header(pull.recv_multipart()[0])
+            parts = pull.recv_multipart()
+            if len(parts) == 1:
+                lines = unpack_orders(parts[0]).lines
+                continue
+            header = unpack_frame_header(parts[0])
             if header.camera != "mute":
                 answer = ScoredFrame(
                     key=header.key, decision="accept", reason=None, score=float(life), threshold=9.0

@@ -80,7 +80,9 @@ def line_bank(line: int = 4, *, reject: float = 100.0, calibrated: bool = False)
     """A line's bank: rejects pictures brighter than `reject`."""
     state = ThresholdState.CALIBRATED if calibrated else ThresholdState.PROVISIONAL
     header = SimpleNamespace(map_scale=(0.0, 200.0), device="cpu", precision="float32", product="cloth")
-    bank = SimpleNamespace(header=header, golden=None, golden_score=None, p_value=lambda score: 0.25)
+    bank = SimpleNamespace(
+        header=header, golden=None, golden_score=None, p_value=lambda score: 0.25 if calibrated else None
+    )
     return LineBank(
         line=line,
         product="cloth",

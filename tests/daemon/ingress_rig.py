@@ -177,7 +177,13 @@ class Rig:
     """
 
     def __init__(
-        self, folder: Path, *, clock: FakeClock | None = None, guard: Guard | None = None, **options: Any
+        self,
+        folder: Path,
+        *,
+        clock: FakeClock | None = None,
+        guard: Guard | None = None,
+        bind: str = "tcp://127.0.0.1:*",
+        **options: Any,
     ) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.clock = clock or FakeClock()
@@ -185,14 +191,18 @@ class Rig:
         self.worker = ScriptedWorker(self.context)
         self.outbox = Outbox(folder / "outbox.db")
         self.recorded = Recorded()
-        self.camera_socket = CameraSocket(self.context, "tcp://127.0.0.1:*", observer=self.tally, guard=guard)
+        self.camera_socket = CameraSocket(self.context, bind, observer=self.tally, guard=guard)
         self.publisher = VerdictPublisher(self.context, "tcp://127.0.0.1:*", guard=guard)
         self.peers: list[zmq.Socket[bytes]] = []
+        directory = CameraDirectory(CAMERAS)
+        self.options = IngressOptions(
+            state_dir=folder,
+            provenance=Provenance(software_version="0", host="test"),
+            **{"window": 1000, **options},
+        )
         self.ingress = Ingress(
-            cameras=CameraDirectory(CAMERAS),
-            options=IngressOptions(
-                state_dir=folder, provenance=Provenance(software_version="0", host="test"), **options
-            ),
+            cameras=directory,
+            options=self.options,
             outbox=self.outbox,
             recording=self.recorded,
             workers=self.worker,
@@ -200,7 +210,7 @@ class Rig:
             publisher=self.publisher,
             observer=self.tally,
             clock=self.clock,
-            door=door_of(CameraDirectory(CAMERAS), guard),
+            door=door_of(directory, guard),
         )
 
     def peer(self, kind: int = zmq.DEALER) -> zmq.Socket[bytes]:

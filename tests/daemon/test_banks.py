@@ -41,7 +41,7 @@ class Plant:
     def publish(self, bank: core.ReferenceBank, *, cache: BankCache | None = None) -> LineAssignment:
         return publish(self.records, cache, self.state, bank, line=4, who="test", why=None, action="enroll")
 
-    def keeper(self, cache: BankCache | None = None, records: Any = None) -> BankKeeper:
+    def keeper(self, cache: BankCache | None = None, records: Any = None, **options: Any) -> BankKeeper:
         return BankKeeper(
             records=records or self.records,
             cache=cache,
@@ -49,6 +49,7 @@ class Plant:
             lines=[4],
             read_bank=lambda data, sha256: core.bank_from_bytes(data, sha256=sha256),
             clock=SystemClock(),
+            **options,
         )
 
     def turn(self, keeper: BankKeeper) -> bool:
@@ -197,6 +198,24 @@ def test_a_new_threshold_needs_no_bank_to_be_loaded(plant: Plant):
     assert keeper.status().loads == {"file/ok": 1}
 
 
+@pytest.mark.parametrize(("options", "fetched"), [({}, 2), ({"budget_bytes": 1}, 3)])
+def test_a_rollback_takes_the_previous_bank_from_memory_or_where_there_was_no_room_for_it_from_its_file(
+    plant: Plant, caplog: pytest.LogCaptureFixture, options: dict[str, int], fetched: int
+):
+    keeper = plant.keeper(**options)
+    old, new = (core.enrol(plant.scorer, samples(4, first=first), product="cloth").bank for first in (0, 20))
+    first = plant.publish(old)
+    assert plant.turn(keeper)
+    plant.publish(new)
+    assert plant.turn(keeper)
+    assert (keeper.status().bytes_held == keeper.current()[4].prepared.size_bytes) is bool(options)
+    assert plant.publish(old).bank_sha256 == first.bank_sha256
+    assert plant.turn(keeper)
+    assert keeper.current()[4].bank_sha256 == first.bank_sha256
+    assert keeper.status().loads == {"file/ok": fetched}
+    assert caplog.text.count("more than the budget") == bool(options)
+
+
 def test_a_worker_that_starts_while_sql_is_down_takes_the_assignment_it_knew_last(plant: Plant):
     known = plant.enrol()
     plant.turn(plant.keeper())
@@ -240,3 +259,18 @@ def test_a_lie_in_redis_puts_nothing_in_charge(plant: Plant, cache: BankCache):
     assert tell(cache, lie, data) is None
     assert not plant.turn(keeper)
     assert keeper.current()[4].bank_sha256 == true.bank_sha256
+
+
+def test_a_line_that_is_configured_while_the_keeper_runs_gets_its_bank_at_once(plant: Plant):
+    plant.enrol()
+    keeper = plant.keeper()
+    keeper.watch([6])
+    keeper.start()
+    assert keeper.wait_for_first_look(20)
+    assert list(keeper.status().lines) == ["6"]
+    keeper.watch([4, 6])
+    until(lambda: keeper.swap_in(plant.scorer.prepare, NO_CHECK))
+    assert keeper.status().lines["4"]["bank"]
+    keeper.watch([6])
+    assert list(keeper.current()) == [4], "for its frames under way"
+    keeper.stop()

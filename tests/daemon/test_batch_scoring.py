@@ -114,7 +114,7 @@ def test_an_answer_says_what_it_was_decided_by():
     assert told.heat.scale == (0.0, 200.0)
 
 
-def test_a_p_value_is_told_only_while_the_threshold_in_force_is_calibrated():
+def test_a_p_value_is_told_only_where_the_bank_has_calibration_samples():
     (outcome,) = scoring(FakeScorer()).score(jobs(50), Tally())
     assert answer(frame("k"), line_bank(), outcome, FACTS).scored.p_value is None
     assert answer(frame("k"), line_bank(calibrated=True), outcome, FACTS).scored.p_value == 0.25

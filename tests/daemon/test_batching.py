@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.graphs import Bucketed
 from daemon.batching import (
     ANSWER_NS,
     MILLISECOND,
@@ -16,6 +17,7 @@ from daemon.batching import (
     BatchTimes,
     CloseReason,
     bucket_for,
+    buckets_for,
     buckets_up_to,
     choose_max_size,
 )
@@ -221,6 +223,16 @@ def test_buckets_are_powers_of_two_and_the_size_itself():
     assert buckets_up_to(6) == (1, 2, 4, 6)
     assert buckets_up_to(1) == (1,)
     assert [bucket_for(size, (1, 2, 4, 6)) for size in (1, 3, 5, 9)] == [1, 4, 6, 6]
+
+
+@pytest.mark.parametrize("max_size", [1, 3, 6, 16, 33, 64])
+def test_the_bucket_that_is_reported_is_the_one_that_an_encoder_computes(max_size):
+    buckets = buckets_for(max_size)
+    computed = Bucketed(lambda batch: (batch,), buckets=buckets, capture=False)
+    for size in range(1, max_size + 1):
+        assert computed.bucket(size) == bucket_for(size, buckets)
+    assert BatchPolicy(max_size=max_size, max_delay_ns=0, times=BatchTimes()).buckets == buckets
+    assert buckets_for(0) == buckets_up_to(16)
 
 
 def test_the_95th_percentile_and_the_median_come_from_the_last_measurements():

@@ -15,7 +15,7 @@ from daemon import camera
 from daemon.exit_codes import ExitCode
 from daemon.key_files import new_pair, write_pair
 from daemon.link import FrameHeader
-from daemon.native_sender import NativeSender, Shot, WindowFull
+from daemon.native_sender import RESTARTED, NativeSender, Shot, WindowFull
 from tests.daemon.ingress_rig import PIXELS, Rig, accept
 
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ SHOT = Shot(payload=PIXELS, enc="raw", dtype="uint8", shape=(16, 16, 3), part="A
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    life = Rig(tmp_path, max_in_flight=2, retry_after_ms=5)
+    life = Rig(tmp_path, window=5, retry_after_ms=5)
     yield life
     assert life.tally.conserved
     life.close()
@@ -65,8 +65,8 @@ def accept_everything(rig: Rig) -> None:
     rig.worker.send = score  # type: ignore[method-assign]
 
 
-def test_the_window_bounds_what_is_unanswered(rig: Rig, sender: NativeSender) -> None:
-    for _ in range(3):
+def test_the_window_is_two_until_the_service_tells_its_own(rig: Rig, sender: NativeSender) -> None:
+    for _ in range(2):
         sender.send(SHOT)
     with pytest.raises(WindowFull):
         sender.send(SHOT)
@@ -75,18 +75,38 @@ def test_the_window_bounds_what_is_unanswered(rig: Rig, sender: NativeSender) ->
     reply = meanwhile(rig, lambda: sender.receive(20))
     assert reply is not None
     assert (reply["decision"], reply["part"]) == ("accept", "A7")
+    assert (reply["window"], sender.window) == (5, 3), "no more than it wants itself"
     assert sender.has_room
 
 
-def test_a_busy_frame_is_sent_again_under_the_same_key_until_it_is_let_in(rig: Rig, sender: NativeSender) -> None:
-    for _ in range(3):
+def test_a_busy_frame_is_sent_again_under_the_same_key_until_it_is_let_in(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, window=1, retry_after_ms=5)
+    sender = NativeSender(rig.camera_socket.endpoint, "cam1", context=rig.context)
+    for _ in range(2):
         sender.send(SHOT)
     rig.until(lambda: rig.tally.refusals)
     accept_everything(rig)
     rig.worker.say(*(accept(key) for key in rig.worker.sent))
-    replies = meanwhile(rig, lambda: [sender.receive(20) for _ in range(3)])
-    assert sorted(reply["seq"] for reply in replies if reply is not None) == [1, 2, 3]
-    assert len(rig.tally.verdicts) == 3
+    replies = meanwhile(rig, lambda: [sender.receive(20) for _ in range(2)])
+    assert sorted(reply["seq"] for reply in replies if reply is not None) == [1, 2]
+    assert len(rig.tally.verdicts) == 2
+    assert sender.window == 1
+    sender.close()
+    rig.close()
+
+
+def test_a_sender_that_hears_of_a_restart_sends_again_at_once(rig: Rig, sender: NativeSender) -> None:
+    sender.send(SHOT)
+    rig.until(lambda: rig.worker.sent)
+    rig.until(
+        lambda: rig.camera_socket.tell(next(iter(rig.ingress._in_flight.waiting())).waiters[0].route, RESTARTED)
+    )
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(sender.receive, 20)
+        rig.until(lambda: rig.tally.duplicates)
+        rig.worker.say(accept(next(iter(rig.worker.sent))))
+        rig.until(future.done)
+    assert len(rig.tally.verdicts) == 1
 
 
 def test_an_unanswered_frame_is_sent_again_and_inspected_once(

@@ -40,6 +40,7 @@ class Traffic(RuleBasedStateMachine):
         self.rig.ingress.recover()
         self.peer = self.rig.peer()
         self.requests = self.replies = 0
+        self.send([b""])  # a sender that says nothing would be told RESTARTED (tests/daemon/test_freeing.py)
 
     def send(self, parts: list[bytes]) -> None:
         self.requests += 1

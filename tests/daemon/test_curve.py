@@ -16,7 +16,7 @@ import pytest
 import zmq
 import zmq.auth
 
-from daemon import camera_socket, publisher
+from daemon import camera_socket, curve, publisher
 from daemon.authorized_keys import KeyRing, Role, authorize, change_authorized, revoke
 from daemon.curve import Guard, ZapHandler
 from daemon.flow import RefusalReason
@@ -33,7 +33,9 @@ SHOT = Shot(payload=PIXELS, enc="raw", dtype="uint8", shape=(16, 16, 3))
 class Yard:
     """A secured ingress, its keys, and whoever knocks."""
 
-    def __init__(self, folder: Path, *, has_room: Callable[[], bool] = lambda: True, handler: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, has_room: Callable[[int], bool] = lambda refused: True, handler: bool = True
+    ) -> None:
         self.path = folder / "keys" / "authorized.json"
         self.server = new_pair()
         self.guard = Guard(self.server, KeyRing(self.path))
@@ -90,6 +92,7 @@ class Yard:
 def short_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(camera_socket._OPTIONS, zmq.HANDSHAKE_IVL, SHORT_MS)
     monkeypatch.setitem(publisher._OPTIONS, zmq.HANDSHAKE_IVL, SHORT_MS)
+    monkeypatch.setattr(curve, "HANDSHAKE_S", SHORT_MS / 1000)
 
 
 @pytest.fixture
@@ -209,7 +212,7 @@ def test_a_handler_that_fails_dies_loudly_and_lets_nobody_in(
 
 def test_no_more_cameras_connect_than_there_is_room_for(tmp_path: Path) -> None:
     room = [True]
-    yard = Yard(tmp_path, has_room=lambda: room[0])
+    yard = Yard(tmp_path, has_room=lambda refused: room[0])
     try:
         pair = yard.authorize("cam1")
         inside = yard.peer(pair)
@@ -219,6 +222,58 @@ def test_no_more_cameras_connect_than_there_is_room_for(tmp_path: Path) -> None:
         yard.rig.take_in(inside, native(seq=3))
     finally:
         yard.close()
+
+
+@pytest.fixture
+def open_rig(tmp_path: Path) -> Iterator[Rig]:
+    """Without security, and with room for two."""
+    rig = Rig(tmp_path)
+    zap = ZapHandler(
+        rig.context,
+        None,
+        observer=rig.tally,
+        has_room=lambda refused: rig.camera_socket.connections - refused <= 2,
+    )
+    zap.start()
+    yield rig
+    assert rig.tally.conserved
+    zap.stop()
+    rig.close()
+
+
+def test_without_security_the_number_of_connections_has_a_limit_too(open_rig: Rig) -> None:
+    inside = [open_rig.peer(), open_rig.peer()]
+    for seq, peer in enumerate(inside):
+        open_rig.take_in(peer, native(seq=seq))
+    outside = [open_rig.peer() for _ in range(3)]
+    for seq, peer in enumerate(outside):
+        peer.send_multipart(native(seq=10 + seq))
+    open_rig.until(lambda: open_rig.tally.events["no_room"] >= 6, "each to knock twice")
+    assert open_rig.tally.received == 2
+    inside[0].close(0)
+    open_rig.until(lambda: open_rig.tally.received == 3, "one of them to take the place")
+    for _ in range(8):
+        open_rig.ingress.turn(SHORT_MS // 4)
+    assert open_rig.tally.received == 3
+    assert open_rig.tally.events["key_refused"] == 0
+
+
+def test_connections_that_were_refused_take_no_place_while_libzmq_keeps_them_open(
+    open_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    refused: list[int] = []
+    zap = ZapHandler(context, None, observer=open_rig.tally, has_room=lambda count: bool(refused.append(count)))
+    zap.start()
+    with context.socket(zmq.REQ) as asking:  # as libzmq asks
+        asking.connect(curve.ZAP_ENDPOINT)
+        for handshake_s in (60.0, 60.0, 60.0, 0.0):
+            monkeypatch.setattr(curve, "HANDSHAKE_S", handshake_s)
+            asking.send_multipart([b"1.0", b"1", b"aprilgan.open", b"127.0.0.1", b"", b"NULL"])
+            assert asking.recv_multipart()[2] == b"300"
+    zap.stop()
+    context.term()
+    assert refused == [0, 1, 2, 0]
 
 
 def test_connections_are_counted_and_a_silent_one_is_closed(yard: Yard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ class Seen(Observer):
     def __init__(self) -> None:
         self.up: dict[str, bool] = {}
         self.errors: list[str] = []
+        self.changes: Counter[tuple[int, str]] = Counter()
+
+    def line_changed(self, line: int, action: str, count: int) -> None:
+        self.changes[line, action] += count
 
     def dependency(self, name: str, *, up: bool) -> None:
         self.up[name] = up
@@ -36,6 +41,7 @@ class Sql:
 
     def __init__(self) -> None:
         self.answer: SchemaState | None = SchemaState(current="0001", head="0001")
+        self.changes: dict[tuple[int, str], int] = {}
 
     def prepare(self) -> None:
         pass
@@ -44,6 +50,9 @@ class Sql:
         if self.answer is None:
             raise RecordsUnavailable("gone")
         return self.answer
+
+    def change_counts(self) -> dict[tuple[int, str], int]:
+        return dict(self.changes)
 
 
 class Redis:
@@ -107,6 +116,21 @@ def test_sql_going_down_is_degraded_and_keeps_what_was_known_of_its_tables() -> 
     sql.answer = None
     watch.look()
     assert watch.seen.schema == known is not None
+
+
+def test_changes_of_a_line_are_told_once_and_those_of_an_earlier_life_never() -> None:
+    sql, seen = Sql(), Seen()
+    sql.changes = {(4, "enroll"): 3}
+    watch = DependencyWatch(records=sql, cache=Redis(), embedded=None, observer=seen)
+    watch.look()
+    sql.changes = {(4, "enroll"): 4, (4, "threshold"): 1}
+    watch.look()
+    sql.answer = None
+    watch.look()
+    sql.answer = SchemaState(current="0001", head="0001")
+    sql.changes[5, "rollback"] = 2
+    watch.look()
+    assert seen.changes == {(4, "enroll"): 1, (4, "threshold"): 1, (5, "rollback"): 2}
 
 
 def test_a_dead_embedded_server_is_started_again_and_a_real_database_is_at_head(folder: Path) -> None:

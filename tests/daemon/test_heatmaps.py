@@ -21,13 +21,40 @@ def test_a_part_below_the_scale_shows_itself_untouched():
     assert np.array_equal(overlay(GREY, np.full((16, 16), 0.9, np.float32), SCALE), GREY)
 
 
-def test_a_defect_is_hot_where_it_is_and_outlined_where_it_leaves_the_scale():
+def spot(peak: float) -> np.ndarray:
+    """A map of 16x16 with one warm region, whose middle is at `peak`."""
     heat = np.zeros((16, 16), np.float32)
-    heat[4:8, 4:8] = 5.0
-    picture = overlay(GREY, heat, SCALE)
-    assert not np.array_equal(picture[15, 22], GREY[15, 22])
-    assert np.array_equal(picture[35, 50], GREY[35, 50])
-    assert (picture == 255).all(axis=-1).any()
+    heat[5:10, 5:10] = 2.0
+    heat[7, 7] = peak
+    return heat
+
+
+def outlined(picture: np.ndarray) -> np.ndarray:
+    """(H, W) where the white of the outline is."""
+    return (picture == 255).all(axis=-1)
+
+
+def test_a_region_that_leaves_the_scale_is_outlined_as_a_whole_and_one_that_stays_within_it_is_not():
+    big = np.full((160, 160, 3), 128, np.uint8)
+    assert not outlined(overlay(big, spot(2.9), SCALE)).any()
+    rows, columns = np.nonzero(outlined(overlay(big, spot(9.0), SCALE)))
+    assert 30 <= rows.min() < 50 < 100 < rows.max() <= 125
+    assert 30 <= columns.min() < 50 < 100 < columns.max() <= 125
+
+
+def test_inside_the_outline_the_part_shows_through():
+    rng = np.random.default_rng(0)
+    part = rng.integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    inside = overlay(part, spot(9.0), SCALE)[65:85, 65:85]
+    assert np.corrcoef(inside.ravel(), part[65:85, 65:85].ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("shade", [0, 90, 255])
+def test_the_outline_is_seen_on_dark_and_on_bright_parts(shade: int):
+    picture = overlay(np.full((160, 160, 3), shade, np.uint8), spot(9.0), SCALE)
+    line = picture[:, 75].astype(int).sum(axis=1)
+    assert line.max() == 3 * 255
+    assert line.min() == 0
 
 
 def test_the_scale_is_absolute_so_two_frames_can_be_compared():

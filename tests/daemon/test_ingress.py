@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from daemon.cameras import Camera, CameraDirectory
 from daemon.flow import RefusalReason
 from daemon.outbox import OutboxReader, OutboxUnavailable
 from tests.daemon.ingress_rig import PIXELS, Rig, accept, native, reject, stock
@@ -201,7 +202,8 @@ def test_a_key_that_comes_back_with_other_bytes_is_refused(rig: Rig, answered: b
 def test_a_line_that_replies_queued_is_answered_once_the_frame_is_durable(rig: Rig) -> None:
     peer = rig.peer()
     rig.take_in(peer, native(camera="quiet"))
-    assert rig.json_reply(peer) == {"v": 1, "seq": 1, "status": "queued", "key": "quiet:b1:1"}
+    answer = rig.json_reply(peer)
+    assert (answer["seq"], answer["status"], answer["key"]) == (1, "queued", "quiet:b1:1")
     rig.worker.say(accept("quiet:b1:1"))
     rig.until(lambda: rig.tally.verdicts)
     rig.take_in(peer, native(camera="quiet", seq=2))
@@ -478,3 +480,18 @@ def test_a_slow_reader_of_refusals_harms_nobody(rig: Rig) -> None:
     replies = [rig.reply(flood) for _ in range(300)]
     assert all(reply.startswith(b"ERR expected a JSON header") for reply in replies)
     assert rig.tally.conserved
+
+
+def test_a_new_configuration_holds_from_the_next_message_on_and_frames_in_flight_keep_theirs(rig: Rig) -> None:
+    peer = rig.peer()
+    rig.take_in(peer, native(seq=1))
+    other = Camera(name="cam9", line=9, color="bgr", deadline_ms=300, reply="verdict")
+    rig.ingress.reconfigure(CameraDirectory([other]), replace(rig.options, retry_after_ms=7, max_in_flight=2))
+    rig.take_in(peer, native(seq=2))
+    assert rig.json_reply(peer)["detail"] == "unknown camera 'cam1'"
+    rig.take_in(peer, native(camera="cam9"))
+    rig.take_in(peer, native(camera="cam9", seq=2))
+    assert rig.json_reply(peer)["retry_after_ms"] == 7
+    rig.worker.say(*(accept(key) for key in rig.worker.sent))
+    answers = [rig.json_reply(peer) for _ in range(2)]
+    assert [(answer["camera"], answer["line"]) for answer in answers] == [("cam1", 4), ("cam9", 9)]

@@ -37,6 +37,7 @@ def an_observer() -> PrometheusObserver:
         lines=[LineSettings(id=4), LineSettings(id=5)],
         cameras=[CameraSettings(name="top", line=4), CameraSettings(name="side", line=5)],
         checks=CHECKS,
+        sinks=("plant",),
     )
 
 
@@ -129,6 +130,9 @@ def test_every_counter_child_is_there_at_zero_before_anything_happens() -> None:
         for reason in RefusalReason:
             labels = (("camera", camera), ("reason", reason.value))
             assert ("aprilgan_frames_refused_total", labels) in present
+    for result in ("delivered", "failed", "refused"):
+        labels = (("result", result), ("sink", "plant"))
+        assert ("aprilgan_sink_deliveries_total", labels) in present
     counters = [
         sample
         for family in observer.registry.collect()
@@ -160,6 +164,9 @@ def test_no_hook_makes_a_series_that_was_not_there_at_start() -> None:
     observer.worker_up("7", up=True)
     observer.worker_restarted("7", "odd")
     observer.ready(checks={"odd": True})
+    observer.sink("odd", up=True, lag_rows=3)
+    observer.sink_delivered("odd", "delivered", 1)
+    observer.sink_lost("odd", 1)
     assert series(observer) == before
 
 
@@ -258,3 +265,45 @@ def test_a_late_verdict_counts_as_a_miss_with_negative_slack() -> None:
     observer.verdict(a_verdict(score=1.0), slack_s=0.4)
     assert total(observer, "deadline_misses_total", line="4") == 1
     assert total(observer, "deadline_slack_seconds_bucket", le="0.0") == 1
+
+
+def samples(observer: PrometheusObserver) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in observer.registry.collect()
+        for sample in family.samples
+        if not sample.name.startswith("aprilgan_process")
+    }
+
+
+@pytest.mark.parametrize("before", [[], [4], [4, 5, 6]])
+def test_lines_that_are_configured_later_have_every_series_that_they_would_have_had_at_start(
+    before: list[int],
+) -> None:
+    late = PrometheusObserver(
+        lines=[LineSettings(id=line) for line in before],
+        cameras=[CameraSettings(name="old", line=line) for line in before[:1]],
+        checks=CHECKS,
+        sinks=("plant",),
+    )
+    fresh = an_observer()
+    lines, cameras = [4, 5], {"top": 4, "side": 5}
+    late.configure(
+        lines=[LineSettings(id=line) for line in lines],
+        cameras=[CameraSettings(name=name, line=line) for name, line in cameras.items()],
+    )
+    assert samples(fresh).keys() <= samples(late).keys()
+    shown = {name for name, labels in samples(late).keys() - samples(fresh).keys()}
+    assert all(name.endswith(("_total", "_bucket", "_sum", "_count")) for name in shown), (
+        "no gauge of a former line"
+    )
+
+
+def test_what_a_line_counted_stays_when_it_is_gone_and_its_last_verdicts_still_count() -> None:
+    observer = an_observer()
+    observer.verdict(a_verdict(line=5), slack_s=0.1)
+    observer.configure(lines=[LineSettings(id=4)], cameras=[CameraSettings(name="top", line=4)])
+    observer.verdict(a_verdict(line=5), slack_s=0.1)
+    found = samples(observer)
+    assert found["aprilgan_verdicts_total", (("line", "5"), ("verdict", "accept"))] == 2
+    assert ("aprilgan_queue_depth", (("line", "5"),)) not in found

@@ -16,6 +16,7 @@ from daemon import database, sql_patience
 from daemon.database import RecordsUnavailable
 from daemon.outbox import Outbox
 from daemon.records import Records
+from daemon.verdict_queries import VerdictFilter, page
 from tests.daemon.patience import until
 from tests.daemon.postgres_rig import Postgres
 from tests.daemon.test_recorder import Counts, recorder, verdict
@@ -56,7 +57,7 @@ class Plant:
 
     def keys(self) -> list[str]:
         """What SQL has, in order of insertion."""
-        return [row.key for row in reversed(self.records.verdicts(limit=10_000))]
+        return [row.key for row in reversed(page(self.records.database, VerdictFilter(), limit=10_000))]
 
     def close(self) -> None:
         self.recorder.drain(20)

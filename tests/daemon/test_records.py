@@ -24,6 +24,7 @@ from daemon.records import (
     insert_absent_anywhere,
 )
 from daemon.settings import ConfigurationError
+from daemon.verdict_queries import VerdictFilter, page
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 PROVISIONAL = Thresholds(reject=3.5, review=3.5, state=ThresholdState.PROVISIONAL)
@@ -111,6 +112,10 @@ def a_change(
     )
 
 
+def kept(records: Records) -> list[Verdict]:
+    return page(records.database, VerdictFilter(), limit=100)
+
+
 @pytest.fixture
 def records(records_url: str) -> Iterator[Records]:
     records = Records(records_url)
@@ -122,7 +127,7 @@ def records(records_url: str) -> Iterator[Records]:
 def test_a_verdict_comes_back_as_it_went_in(records: Records) -> None:
     verdicts = [a_verdict("full"), an_uninspected("empty")]
     assert records.insert_inspections(verdicts) == 2
-    assert {verdict.key: verdict for verdict in records.verdicts()} == {v.key: v for v in verdicts}
+    assert {verdict.key: verdict for verdict in kept(records)} == {v.key: v for v in verdicts}
 
 
 def test_inserting_nothing_asks_nobody(tmp_path: Path) -> None:
@@ -134,7 +139,7 @@ def test_a_key_that_is_there_already_keeps_its_first_verdict(records: Records) -
     again = [replace(a_verdict("two"), decision=Decision.ACCEPT), a_verdict("three")]
     assert records.insert_inspections(again) == 1
     assert records.insert_inspections(again) == 0
-    assert {verdict.key: verdict.decision for verdict in records.verdicts()}["two"] is Decision.REJECT
+    assert {verdict.key: verdict.decision for verdict in kept(records)}["two"] is Decision.REJECT
 
 
 def test_a_dialect_without_on_conflict_inserts_the_same_rows(records: Records) -> None:
@@ -143,14 +148,15 @@ def test_a_dialect_without_on_conflict_inserts_the_same_rows(records: Records) -
     with records.database.begin() as connection:
         assert insert_absent_anywhere(connection, schema.inspections, "key", rows) == 1
         assert insert_absent_anywhere(connection, schema.inspections, "key", rows) == 0
-    assert sorted(verdict.key for verdict in records.verdicts()) == ["one", "two"]
+    assert sorted(verdict.key for verdict in kept(records)) == ["one", "two"]
 
 
 def test_verdicts_are_filtered_newest_first_and_limited(records: Records) -> None:
     hours = [NOW - timedelta(hours=hour) for hour in range(4)]
     records.insert_inspections([a_verdict(f"h{hour}", at=at) for hour, at in enumerate(hours)])
     records.insert_inspections([a_verdict("other", line=5), a_verdict("good", decision=Decision.ACCEPT)])
-    found = records.verdicts(line=4, decision=Decision.REJECT, since=hours[2], limit=2)
+    wanted = VerdictFilter(line=4, decision=Decision.REJECT, since=hours[2])
+    found = page(records.database, wanted, limit=2)
     assert [verdict.key for verdict in found] == ["h0", "h1"]
 
 
@@ -195,6 +201,14 @@ def test_of_many_writers_with_the_same_view_exactly_one_wins(records: Records) -
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == [0, 0, 0, 0, 0, 2]
+
+
+def test_the_audit_is_counted_by_line_and_action(records: Records) -> None:
+    assert records.change_counts() == {}
+    enrolled = records.assign(a_change(), expected_revision=None, bank=a_bank())
+    records.assign(a_change(action="threshold"), expected_revision=enrolled.revision)
+    records.assign(a_change(action="threshold"), expected_revision=enrolled.revision + 1)
+    assert records.change_counts() == {(4, "enroll"): 1, (4, "threshold"): 2}
 
 
 def test_a_line_cannot_be_given_a_bank_that_nobody_recorded(records: Records) -> None:

@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from daemon.clock import SystemClock
-from daemon.link import FrameHeader, ScoredBatch, ScoredFrame
+from daemon.link import FrameHeader, ScoredBatch, ScoredFrame, WorkerOrders
 from daemon.observer import Observer
 from daemon.supervisor import WatchOptions, WorkerWatch
 from daemon.worker_port import ZmqWorkerPort
@@ -167,3 +167,26 @@ def test_what_cannot_be_read_is_passed_over(life: Life) -> None:
     stranger.send(b"\x80")
     life.until(lambda: life.port.ready)
     stranger.close(0)
+
+
+def orders(*lines: int) -> WorkerOrders:
+    return WorkerOrders(
+        lines=lines,
+        keep_heatmaps=("reject",),
+        keep_frames=(),
+        keep_accepted_every=0,
+        log_format="json",
+        log_level="INFO",
+    )
+
+
+def test_orders_reach_a_worker_that_is_starting_one_that_runs_and_its_successor(life: Life) -> None:
+    def has(*lines: str) -> bool:
+        return life.port.status is not None and list(life.port.status.lines) == list(lines)
+
+    life.port.order(orders(4))
+    life.until(lambda: has("4"))
+    life.port.order(orders(4, 5))
+    life.until(lambda: has("4", "5"))
+    os.kill(life.pids[0], signal.SIGKILL)
+    life.until(lambda: len(life.pids) == 2 and has("4", "5"))

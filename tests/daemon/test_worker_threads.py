@@ -24,7 +24,7 @@ from daemon.finisher import Finisher
 from daemon.flow import UninspectedReason
 from daemon.intake import Intake
 from daemon.kept_frames import KeepRule
-from daemon.link import ScoredBatch, WorkerStatus, pack_frame_header, unpack_upward
+from daemon.link import ScoredBatch, WorkerOrders, WorkerStatus, pack_frame_header, pack_orders, unpack_upward
 from daemon.scoring_loop import SELFTEST_NS, ScorerFacts, ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
@@ -224,12 +224,21 @@ def test_the_self_test_is_less_strict_on_another_backend_but_still_finds_a_wrong
 
 
 def test_the_intake_answers_what_it_cannot_decode_and_queues_the_rest(context):
-    waiting, answered, ended = queue(), [], threading.Event()
+    waiting, answered, ordered, ended = queue(), [], [], threading.Event()
     frames = context.socket(zmq.PUSH)
     port = frames.bind_to_random_port("tcp://127.0.0.1")
+    orders = WorkerOrders(
+        lines=(4, 5),
+        keep_heatmaps=("reject",),
+        keep_frames=("accept", "reject"),
+        keep_accepted_every=7,
+        log_format="text",
+        log_level="DEBUG",
+    )
     intake = Intake(
         waiting,
         answer=answered.append,
+        follow=ordered.append,
         ended=ended,
         context=context,
         endpoint=f"tcp://127.0.0.1:{port}",
@@ -241,6 +250,7 @@ def test_the_intake_answers_what_it_cannot_decode_and_queues_the_rest(context):
     whole = frame("whole", 7)
     frames.send_multipart([b"\xc1 no header", b"payload"])
     frames.send_multipart([b"one part"])
+    frames.send_multipart([pack_orders(orders)])
     for item in (whole, frame("late", deadline_s=-1)):
         frames.send_multipart([pack_frame_header(item.header), item.payload])
     short = frame("short")
@@ -257,6 +267,7 @@ def test_the_intake_answers_what_it_cannot_decode_and_queues_the_rest(context):
     reasons = {answer.scored.key: answer.scored.reason for answer in answered}
     assert reasons == {"late": "deadline", "short": "decode", "junk": "decode"}
     assert waiting.drained
+    assert ordered == [orders]
 
 
 def finisher(context: Any, state: Any, port: int, board: StatusBoard) -> Finisher:

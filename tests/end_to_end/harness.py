@@ -98,7 +98,7 @@ class RunningDaemon:
         self.state = self.home / "s"
         self.records_url = self.records_url or f"sqlite:///{self.state / 'records.db'}"
         self.log = self.home / "daemon.log"
-        self.config.write_text(self._toml(), encoding="utf-8")
+        self.write_config()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,6 +110,10 @@ class RunningDaemon:
     def publish(self) -> str:
         """Where verdicts are published."""
         return f"tcp://127.0.0.1:{self.ports[1]}"
+
+    def write_config(self) -> None:
+        """Write the settings file as lines, cameras and the rest are now."""
+        self.config.write_text(self._toml(), encoding="utf-8")
 
     # Lives
 
@@ -150,6 +154,13 @@ class RunningDaemon:
         """Send the main process a signal."""
         if self.process is not None:
             self.process.send_signal(number)
+
+    def reload(self) -> dict[str, str]:
+        """SIGHUP, and what the daemon made of it."""
+        before = self.total("config_reloads_total")
+        self.signal(signal.SIGHUP)
+        until(lambda: self.total("config_reloads_total") > before, "the settings to be read")
+        return dict((self.page("statusz") or {})["config"]["last_reload"])
 
     def wait(self, timeout_s: float = STOP_S) -> int:
         """The exit code."""

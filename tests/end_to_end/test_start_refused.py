@@ -24,13 +24,13 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def start(home: Path, toml: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(home: Path, toml: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the daemon on this configuration until it ends by itself."""
     config = home / "aprilgan.toml"
     config.write_text(toml)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("APRILGAN_")}
     return subprocess.run(
-        [sys.executable, "-m", "daemon", "--config", str(config)],
+        [sys.executable, "-m", "daemon", "--config", str(config), *options],
         env={**clean, **environment},
         capture_output=True,
         text=True,
@@ -55,6 +55,16 @@ def test_the_version_is_told() -> None:
         [sys.executable, "-m", "daemon", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"aprilgan-daemon {__version__}"
+
+
+def test_settings_can_be_checked_before_a_start_or_a_reload_and_nothing_is_started(home: Path) -> None:
+    lines = '[[lines]]\nid = 4\n[[cameras]]\nname = "top"\nline = 4\n'
+    good = start(home, minimal(home) + lines, "--check-config")
+    assert (good.returncode, good.stdout) == (ExitCode.OK, "usable: 1 lines, 1 cameras\n")
+    bad = start(home, minimal(home) + lines.replace("line = 4", "line = 5"), "--check-config")
+    assert bad.returncode == ExitCode.CONFIG
+    assert "'top' looks at line 5; configured are [4]" in bad.stderr
+    assert not (home / "s").exists()
 
 
 def test_an_unknown_setting_is_named(home: Path) -> None:

@@ -136,11 +136,13 @@ def test_the_file_is_an_adapter_of_its_encoder_and_says_how_it_was_made(
     assert losses[1] < losses[0]
 
 
+@pytest.mark.parametrize("centred", [False, True])
 def test_training_sees_the_maps_that_scoring_makes(
-    tiny_scorer: core.Scorer, tmp_path: Path, uninterrupted: bytes, weave: Any
+    tiny_scorer: core.Scorer, tmp_path: Path, uninterrupted: bytes, weave: Any, centred: bool
 ) -> None:
     encoder, adapter, text = tiny_scorer.encoder, loaded(uninterrupted, tmp_path), unit_text("cloth")
-    layers = LinearLayers([weight.shape[1] for weight in adapter.weights], 16, seed=0)
+    adapter = replace(adapter, header=replace(adapter.header, centred=centred))
+    layers = LinearLayers([weight.shape[1] for weight in adapter.weights], 16, seed=0, centred=centred)
     for layer, weight, bias in zip(layers.stages, adapter.weights, adapter.biases, strict=True):
         layer.load_state_dict({"weight": weight, "bias": bias})
     features = encoder.encode([weave(1), weave(2, hole=True)])
@@ -150,6 +152,29 @@ def test_training_sees_the_maps_that_scoring_makes(
     theirs = AprilGan(adapter).stage_maps(features, text, encoder.image_size)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_centred_layers_see_where_a_picture_differs_from_itself_and_nothing_of_its_tint(
+    tiny_scorer: core.Scorer, tmp_path: Path, uninterrupted: bytes, weave: Any
+) -> None:
+    adapter, text = loaded(uninterrupted, tmp_path), unit_text("cloth")
+    centred = replace(adapter, header=replace(adapter.header, centred=True))
+    features = tiny_scorer.encoder.encode([weave(1, hole=True)])
+    tinted = replace(features, stages=tuple(tokens + 0.7 for tokens in features.stages))
+    for one, other in zip(
+        AprilGan(centred).logits(features, text), AprilGan(centred).logits(tinted, text), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
+    plain = AprilGan(adapter)
+    assert (plain.logits(features, text)[0] - plain.logits(tinted, text)[0]).abs().max() > 0.1
+
+
+def test_whether_layers_are_centred_is_written_with_them(
+    tiny_model: TinyModel, root: Path, tmp_path: Path, uninterrupted: bytes
+) -> None:
+    options = replace(OPTIONS, epochs=1, centred=True)
+    assert loaded(train(tiny_model, root, tmp_path, options), tmp_path).header.centred
+    assert not loaded(uninterrupted, tmp_path).header.centred
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_secrets_are_never_printed_even_when_nothing_answers(
         ("APRILGAN_RECORDS__URL", f"nodb://user:{SECRET}@host/db", "sql"),
         ("APRILGAN_REDIS__URL", f"ftp://user:{SECRET}@host", "redis"),
         ("APRILGAN_MODEL__WEIGHTS", "/nowhere/weights.safetensors", "weights"),
-        ("APRILGAN_MODEL__DEVICE", "tpu", "weights"),
+        ("APRILGAN_MODEL__DEVICE", "tpu", "gpu"),
     ],
 )
 def test_what_is_configured_wrong_ends_with_78(
@@ -104,11 +104,12 @@ def test_a_served_socket_and_a_daemon_that_is_not_ready_are_told(
         monkeypatch.setenv("APRILGAN_HTTP__BIND", address)
         monkeypatch.setenv("APRILGAN_INGEST__BIND", f"tcp://127.0.0.1:{camera.getsockname()[1]}")
         answer = admin("doctor", "--json")
+    assert answer.code == 0
     details = {finding["check"]: finding["detail"] for finding in answer.json["checks"]}
     assert details["ingest.bind"].endswith("is served")
     assert details["http.bind"].endswith("is served")
     assert details["publish.bind"].endswith("is free")
-    assert details["daemon"] == "runs, not ready: worker"
+    assert details["daemon"] == "runs, not ready: worker: loading"
 
 
 def test_wrong_configuration_outweighs_a_service_that_is_down() -> None:

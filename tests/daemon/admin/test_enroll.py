@@ -157,10 +157,14 @@ def test_what_is_not_there_is_refused_by_name(admin: Admin, installation: Instal
     assert name in answer.err
 
 
-def test_enrolling_live_frames_is_refused_as_not_in_this_version(admin: Admin) -> None:
+def test_taking_live_frames_where_nobody_can_be_asked_is_wrong_usage_before_anything_is_done(
+    admin: Admin, installation: Installation, records: Records
+) -> None:
     answer = admin("enroll", "--line", 4)
     assert answer.code == 2
-    assert "not in this version" in answer.err
+    assert "--yes" in answer.err
+    assert not (installation.state / "captures").exists()
+    assert nothing_is_stored(installation, records)
 
 
 @pytest.mark.parametrize("product", ["../etc", "a b", ""])
@@ -236,7 +240,8 @@ def test_calibrating_a_line_without_a_bank_says_to_enrol_first(admin: Admin, ins
     assert "aprilgan-admin enroll --line 4" in answer.err
 
 
-def test_calibrating_on_live_parts_is_refused_as_not_in_this_version(admin: Admin) -> None:
-    answer = admin("calibrate", "--line", 4, "--accepted-since", "8h")
-    assert answer.code == 2
-    assert "not in this version" in answer.err
+def test_calibrating_on_nothing_or_on_files_and_live_parts_at_once_is_wrong_usage(
+    admin: Admin, installation: Installation
+) -> None:
+    assert admin("calibrate", "--line", 4).code == 2
+    assert admin("calibrate", "--line", 4, installation.more, "--accepted-since", "8h").code == 2

@@ -18,7 +18,7 @@ from tests.end_to_end.harness import RunningDaemon, a_daemon, picture
 
 CAMERAS = {"top": 4, "side": 4, "other": 6}
 LINES: dict[int, dict[str, Any]] = {4: {"deadline_ms": 10_000}, 6: {"deadline_ms": 10_000}}
-INGEST = "max_in_flight = 32"
+INGEST = "max_in_flight = 32\nwindow = 32"
 BATCHES = "[batching]\nmax_size = 8\nmax_delay_ms = 20"
 DISK_BYTES = 64 * 1024 * 1024
 SABOTEUR = Path(__file__).parent / "saboteur"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from tests.end_to_end.faults.oracle import watched
+from tests.end_to_end.faults.oracle import rows, watched
 from tests.end_to_end.harness import RunningDaemon, picture, until
 from tests.end_to_end.senders import Camera, Load
 
+MIB = 1024 * 1024
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
 
@@ -26,6 +29,7 @@ def test_fault_11_on_a_full_disk_nothing_is_accepted_that_is_not_recorded_and_sp
         answers = []
 
         def refused() -> bool:
+            fill(ballast)  # what retention gives up is taken as well
             answers.append(camera.send_text(255 - picture(len(answers), scratched=True)))
             return answers[-1].startswith(b"BUSY ")
 
@@ -34,13 +38,51 @@ def test_fault_11_on_a_full_disk_nothing_is_accepted_that_is_not_recorded_and_sp
         finally:
             ballast.unlink()
         assert b"outbox" in answers[-1]
-        named = [verdict["heatmap"] for verdict in witness.hears(answers) if verdict["heatmap"]]
+        witness.hears(answers)
+        named = [row["heatmap_path"] for row in rows(daemon, "heatmap_path IS NOT NULL")]
         assert all((daemon.state / path).stat().st_size > 0 for path in named)
 
         def answered() -> bool:
             return bool(witness.hears([camera.send_text(picture(1))]))
 
         until(answered, "a verdict again", within_s=30)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own takes root")
+def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_verdict(
+    daemon: RunningDaemon,
+) -> None:
+    ballast = daemon.state / "ballast"
+    with watched(daemon) as witness, Camera(daemon) as camera:
+
+        def reject() -> dict[str, Any]:
+            return witness.heard(camera.send(255 - picture(1, scratched=True)))
+
+        def comes_to(state: str, free_bytes: int) -> None:
+            def look() -> bool:
+                fill(ballast, leave=free_bytes)
+                return daemon.total("storage_state", state=state) == 1
+
+            until(look, f"the disk to be {state}", within_s=60)
+
+        try:
+            first = reject()
+            assert (daemon.state / first["heatmap"]).exists()
+            comes_to("low", 5 * MIB)
+            comes_to("critical", 5 * MIB // 2)
+            assert reject()["heatmap"]
+            comes_to("full", MIB)
+            until(lambda: reject()["heatmap"] is None, "no more heatmaps")
+            until(
+                lambda: not rows(daemon, "heatmap_path IS NOT NULL"), "the last pictures to give way", within_s=60
+            )
+        finally:
+            ballast.unlink()
+        assert not (daemon.state / first["heatmap"]).exists()
+        (row,) = rows(daemon, f"key = '{first['key']}'")
+        assert (row["decision"], row["no_heatmap"]) == ("reject", "retention")
+        until(lambda: daemon.total("storage_state", state="ok") == 1, "space again", within_s=30)
+        until(lambda: reject()["heatmap"] is not None, "heatmaps again")
 
 
 def test_fault_12_redis_dead_is_noticed_mended_and_waited_for_by_nobody(daemon: RunningDaemon) -> None:
@@ -72,8 +114,13 @@ def test_fault_12_banks_that_redis_lost_or_damaged_come_from_their_files(daemon:
     assert daemon.total("bank_loads_total", source="redis", result="bad_sha") >= 1
 
 
-def fill(file: os.PathLike[str]) -> None:
-    """Write until the disk is full."""
-    with suppress(OSError), open(file, "wb", buffering=0) as ballast:
-        while ballast.write(bytes(65536)):
+def fill(file: Path, *, leave: int = 0) -> None:
+    """Write until so many bytes are free, or the disk is full."""
+    with suppress(OSError), file.open("ab", buffering=0) as ballast:
+        while free_bytes(file) > leave and ballast.write(bytes(65536)):
             pass
+
+
+def free_bytes(file: Path) -> int:
+    room = os.statvfs(file.parent)
+    return room.f_bavail * room.f_frsize
