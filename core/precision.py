@@ -98,8 +98,8 @@ def try_precisions(plain: Encode, others: Mapping[torch.dtype, Encode], *, size:
     """Encode the fixed picture in float32 (`plain`, warm already) and in the others, compare and time, in turn.
 
     size: pixels a side. What does not agree is timed no further; what does runs a second time, as its first warms
-    up, and all of them go on in turn while BUDGET_S lasts. Times are the processor's, so that enrolment and worker
-    come out alike whatever else this machine does meanwhile.
+    up, and all of them go on in turn while BUDGET_S lasts. Times are the processor's; what else the machine does
+    disturbs them less than the clock's, and not a little: threads that wait for each other are counted as busy.
     """
     picture = [probe_picture(size)]
     times: dict[torch.dtype, list[float]] = {torch.float32: [], **{dtype: [] for dtype in others}}

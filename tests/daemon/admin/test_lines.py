@@ -192,7 +192,7 @@ def test_lists_that_are_empty_are_an_empty_list_for_machines_and_a_sentence_for_
         ("verdicts", "--limit", 0),
         ("lines", "assign", "--line", 4),
         ("threshold", "--reject", 3),
-        ("feedback",),
+        ("feedback", "--good"),
         ("banks", "--line", "four"),
     ],
 )
