@@ -1,7 +1,7 @@
 """Which banks stay on the scorer's device when room is short. Pure: it decides, `daemon.banks` drops.
 
 What a line scores with stays, whatever it takes. What it scored with before stays for a quick rollback while there
-is room; the one that has been out of charge longest goes first, and comes back from Redis or its file when asked for.
+is room; the one that has been out of charge longest goes first, and comes back from Redis or its file if wanted.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ class RetentionSettings(_Section):
 class DriftSettings(_Section):
     """The watch for drift of good parts' scores (core.drift), where a line's bank is calibrated.
 
-    parts_per_false_alarm: parts between two false alarms, on average at least. defect_rate: so many of the parts may
-    be defective without counting as drift.
+    parts_per_false_alarm: parts between two false alarms, on average at least. defect_rate: so many of the parts
+    may be defective without counting as drift.
     """
 
     parts_per_false_alarm: float = Field(default=1_000_000, ge=1000, le=1e15)

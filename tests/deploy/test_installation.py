@@ -6,6 +6,7 @@ import configparser
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,8 +119,10 @@ def test_the_scripts_are_posix_shell_without_a_fault_that_a_checker_sees() -> No
     assert len(scripts) == 6
     for script in scripts:
         assert run("sh", "-n", script).stderr == ""
-    if shutil.which("shellcheck"):
-        done = run("shellcheck", "--external-sources", f"--source-path={DEPLOY.parent}", *scripts)
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    checker = shutil.which("shellcheck", path=beside_python)
+    if checker:
+        done = run(checker, "--external-sources", f"--source-path={DEPLOY.parent}", *scripts)
         assert done.returncode == 0, done.stdout
 
 
