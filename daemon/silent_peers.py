@@ -68,7 +68,7 @@ class Doubts:
 
     Such a sender takes RESTARTED for the answer to its frame, and would take that frame's verdict for the answer
     to its next one, and so on for ever. So the first reply after RESTARTED is kept until DOUBT_NS are over: a
-    second request before shows that the first has had its answer. One that waited or was idle hears its verdict later.
+    second request before shows that the first has had its answer. One that waited or was idle hears it later.
     """
 
     def __init__(self) -> None:

@@ -31,11 +31,12 @@ def test_both_files_together_stay_below_ten_megabytes():
     assert sum(file.stat().st_size for file in (ASSETS / "lite").iterdir()) < 10_000_000
 
 
-def test_words_and_layers_were_trained_on_the_same_data_and_the_card_says_which():
+def test_the_card_says_what_words_and_layers_were_trained_on_and_both_held_out_the_same():
     layers = core.load_adapter(packaged_layers("lite")).header.training
     words = words_header(packaged_words("lite"))["training"]
-    assert layers["data_sha256"] == words["data_sha256"]
     assert layers["data_sha256"] in CARD
+    assert words["data_sha256"] in CARD
+    assert layers["options"]["hold_out"] == words["options"]["hold_out"]
 
 
 @pytest.mark.parametrize("defect", ["crack", "fibre"])

@@ -79,12 +79,13 @@ def write_pictures(folder: Path, seeds: Sequence[int]) -> Path:
 class RunningDaemon:
     """One state folder and the daemon that runs on it, through as many lives as a test asks for.
 
-    lines: TOML tables [[lines]]; cameras: name -> line. ingest_extra: further TOML of that section. extra: further
-    sections. records_url: SQL, an SQLite file in the state folder where it is empty.
+    model: None is the default one, `lite`. lines: TOML tables [[lines]]; cameras: name -> line. ingest_extra:
+    further TOML of that section. extra: further sections. records_url: SQL, an SQLite file in the state folder where
+    it is empty.
     """
 
     home: Path
-    model: TinyModel
+    model: TinyModel | None
     cameras: dict[str, int]
     lines: dict[int, dict[str, Any]]
     extra: str = ""
@@ -293,8 +294,9 @@ class RunningDaemon:
             f'[publish]\nbind = "{self.publish}"',
             f'[http]\nbind = "127.0.0.1:{self.ports[2]}"',
             '[log]\nformat = "text"',
-            f'[model]\npreset = "{self.model.config}"\nweights = "{self.model.weights}"',
         ]
+        if self.model is not None:
+            sections.append(f'[model]\npreset = "{self.model.config}"\nweights = "{self.model.weights}"')
         return "\n".join([*sections, self.extra, lines, cameras])
 
 
