@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -137,16 +138,22 @@ def _was_stopped(session: Session, key: str) -> bool:
 def _seen(
     session: Session, current: LineAssignment, since: timedelta, limit: int, *, without: set[str]
 ) -> list[SeenPart]:
-    """The newest parts of the product on its line whose pictures were kept, but for the proposed ones."""
+    """The newest parts of the product on its line whose pictures were kept, but for the proposed ones.
+
+    Of a part that somebody said something of, feedback's own copy is the picture: it stays, and may be the only one.
+    """
     database = session.records.database
     wanted = verdict_queries.VerdictFilter(line=current.line, since=datetime.now(UTC) - since)
-    labels = {each.key: each.label for each in latest(database, product=current.product)}
+    said = latest(database, product=current.product)
+    labels = {each.key: each.label for each in said}
+    copies = {each.key: each.frame_path for each in said if each.frame_path is not None}
     found: list[SeenPart] = []
     place = None
     while len(found) < limit:
         page = verdict_queries.page(database, wanted, limit=500, place=place)
         of_product = [each for each in page if each.product == current.product and each.key not in without]
-        found += seen_parts(session.state_dir, [each for each in of_product if each.frame], labels)
+        pictured = [replace(each, frame=copies.get(each.key, each.frame)) for each in of_product]
+        found += seen_parts(session.state_dir, pictured, labels)
         place = verdict_queries.place_of(database, page[-1].key) if page else None
         if place is None:
             break

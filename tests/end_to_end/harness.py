@@ -80,8 +80,8 @@ class RunningDaemon:
     """One state folder and the daemon that runs on it, through as many lives as a test asks for.
 
     model: None is the default one, `lite`. lines: TOML tables [[lines]]; cameras: name -> line. ingest_extra:
-    further TOML of that section. extra: further sections. records_url: SQL, an SQLite file in the state folder where
-    it is empty.
+    further TOML of that section. extra: further sections. records_url: SQL, an SQLite file in the state folder if
+    empty.
     """
 
     home: Path

@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "day-in-the-life.md").read_text(encoding="utf-8")
 RUN_OR_SHOWN = re.sub(r"^(?=aprilgan-admin )", "    ", DOCUMENT, flags=re.MULTILINE)
 """With the commands of boxes indented, as the runbook's reader of commands expects them."""
-QUOTE = re.compile(r"# -> (?:exit (\d+): )?(.*)")
-GOOD_BUT_STOPPED, DEFECTIVE_BUT_PASSED = "textile_0600", "textile_0304"
+QUOTE = re.compile(r"# -> (?:exit (\d+): )?(.+)")
+GOOD_BUT_STOPPED, DEFECTIVE_BUT_PASSED = "textile_0583", "textile_0278"
 SYSTEMCTL = """#!{python}
 import os, signal, sys, time
 from urllib.request import urlopen
@@ -226,7 +226,7 @@ def test_a_document_that_is_wrong_is_found_out(box: str, complaint: str, tmp_pat
 def test_a_document_that_is_right_is_followed(tmp_path: Path) -> None:
     shell = Shell(tmp_path, clean_environment())
     try:
-        follow(shell, "WHO=anna\n(exit 3)\n# -> exit 3: \necho $WHO  is here\n# -> anna is here\n")
+        follow(shell, "WHO=anna\n(echo no; exit 3)\n# -> exit 3: no\necho $WHO  is here\n# -> anna is here\n")
     finally:
         shell.close()
 
