@@ -140,7 +140,7 @@ def _seen(
 ) -> list[SeenPart]:
     """The newest parts of the product on its line whose pictures were kept, but for the proposed ones.
 
-    Of a part that somebody said something of, feedback's own copy is the picture: it stays, and may be the only one.
+    Of a part that somebody said something of, feedback's own copy is the picture: it stays, maybe the only one.
     """
     database = session.records.database
     wanted = verdict_queries.VerdictFilter(line=current.line, since=datetime.now(UTC) - since)
