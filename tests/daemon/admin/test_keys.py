@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.admin.doctor import effective
+from daemon.admin.doctor.command import effective
 from daemon.authorized_keys import KeyRing, Role, authorized_file
 from daemon.curve import server_pair
 from daemon.key_files import new_pair, read_pair
