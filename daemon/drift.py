@@ -125,5 +125,5 @@ def from_fields(fields: Mapping[str, Any]) -> LineDrift:
 
 def _why_not(drift: LineDrift | None) -> str:
     if drift is None:
-        return "no daemon has scored this line with a bank yet"
+        return "no bank has scored for this line yet"
     return "its bank is not calibrated (`aprilgan-admin calibrate`)"

@@ -143,7 +143,10 @@ def _new_server_pair(session: Session) -> dict[str, Any]:
 
 def _new_pair(session: Session, name: str, role: Role, out: Path) -> dict[str, Any]:
     read_authorized(authorized_file(session.state_dir))  # nothing is written where nothing could be authorized
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not out.is_dir():
+        raise Refused(
+            f"--out: expected a folder, got {out}; make one that is yours alone: install -d -m 700 {out}"
+        )
     pair = new_pair()
     public, secret = write_pair(out, name, pair)
     entry = _authorize(session, name, role, pair.public)
@@ -179,14 +182,7 @@ def _refusals() -> Iterator[None]:
     """What the key files and the authorized keys object to is the data's fault: exit code 1."""
     try:
         yield
-    except (
-        KeysUnreadable,
-        KeyFileError,
-        ValueError,
-        FileNotFoundError,
-        NotADirectoryError,
-        FileExistsError,
-    ) as error:
+    except (KeysUnreadable, KeyFileError, ValueError, FileNotFoundError, NotADirectoryError) as error:
         raise Refused(str(error)) from error
 
 

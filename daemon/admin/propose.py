@@ -16,7 +16,7 @@ from daemon.admin import options
 from daemon.admin.guard import AllowMisses, scored_by
 from daemon.admin.handover import Handover, hand_over
 from daemon.admin.output import progress, remark, show
-from daemon.admin.references import in_charge, kept_calibration, kept_pictures
+from daemon.admin.references import in_charge, kept_calibration, kept_pictures, remark_on_moved_thresholds
 from daemon.admin.samples import Picture, read_frame
 from daemon.admin.session import Refused, Session
 from daemon.bank_trial import SeenPart, compare, seen_parts, summary
@@ -61,6 +61,7 @@ def propose(
     """
     session: Session = context.obj
     current, bank = in_charge(session, line)
+    remark_on_moved_thresholds(current, bank)
     proposed = _false_rejects(session, current, bank, keys)
     fresh = [read_frame(session.state_dir / str(each.frame_path), each.key) for each in proposed]
     parts = _seen(session, current, since or DEFAULT_SINCE, recent, without={each.key for each in proposed})

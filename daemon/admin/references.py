@@ -141,8 +141,8 @@ def change(handover: Handover, bank: core.ReferenceBank, pictures: Sequence[Pict
     embed = session.embed_for(scorer)
     references = {picture.sample.sha256 for picture in pictures}
     outside = [each for each in kept_calibration(session, bank) if each.sha256 not in references]
-    if handover.current and handover.current.thresholds != bank.thresholds:
-        remark("The line's thresholds were moved since this bank was built; the new bank brings its own.")
+    if handover.current:
+        remark_on_moved_thresholds(handover.current, bank)
 
     def attempt(picked: Sequence[Picture]) -> core.Enrolment:
         with progress() as advance:
@@ -156,6 +156,15 @@ def change(handover: Handover, bank: core.ReferenceBank, pictures: Sequence[Pict
             )
 
     hand_over(handover, scorer, attempt, pictures, ())
+
+
+def remark_on_moved_thresholds(current: LineAssignment, bank: core.ReferenceBank) -> None:
+    """A bank that is built anew brings thresholds of its own: say so where the line's were set by hand."""
+    if current.thresholds != bank.thresholds:
+        remark(
+            f"warning: the thresholds of line {current.line} were moved since this bank was built; the new bank "
+            "brings its own. Set them again with `aprilgan-admin threshold`."
+        )
 
 
 def in_charge(session: Session, line: int) -> tuple[LineAssignment, core.ReferenceBank]:

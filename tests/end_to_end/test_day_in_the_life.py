@@ -135,7 +135,7 @@ def lay_out(folder: Path) -> None:
     shift |= {"A103": tears[0], "A107": local[DEFECTIVE_BUT_PASSED], "A112": stopped}
     folders = {
         "good": {f"{number:02}": each for number, each in enumerate(references)},
-        "more-good": {f"{number:02}": each for number, each in enumerate(rest[:40])},
+        "more-good": {f"{number:02}": each for number, each in enumerate(rest[:24])},
         "late-good": {"evening": rest[41]},
         "shift": shift,
     }

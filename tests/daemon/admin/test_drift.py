@@ -56,7 +56,7 @@ def test_without_a_daemon_the_last_ones_watch_is_shown_and_said_to_be(
 def test_every_line_says_whether_it_is_watched_and_why_not(admin: Admin, left_behind: DriftWatch) -> None:
     rows = admin("drift", "--json").json
     assert [(row["line"], row["watched"]) for row in rows] == [(4, True), (5, False)]
-    assert "not watched: no daemon has scored this line with a bank yet" in admin("drift").out
+    assert "not watched: no bank has scored for this line yet" in admin("drift").out
 
 
 def test_a_running_daemon_is_asked_first(

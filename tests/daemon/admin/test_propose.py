@@ -87,6 +87,23 @@ def test_a_dry_run_shows_the_trial_and_changes_nothing(
     assert records.line(4) == before
 
 
+def test_thresholds_that_were_moved_by_hand_are_said_to_be_replaced(admin: Admin, line: None) -> None:
+    assert admin("threshold", "--line", 4, "--reject", 50, "--review", 40).code == 0
+    admin("feedback", "cam4:boot:1", "--good")
+    answer = admin("propose", "--line", 4, "--since", "5200w", "--dry-run")
+    assert "were moved since this bank was built" in answer.err
+
+
+def test_a_known_defect_whose_picture_came_by_hand_is_in_the_trial(
+    admin: Admin, installation: Installation, records: Records, line: None
+) -> None:
+    records.insert_inspections([replace(part(4, "none", Decision.ACCEPT), frame=None)])
+    admin("feedback", "cam4:boot:4", "--defect", "--image", installation.bad / "201.png")
+    admin("feedback", "cam4:boot:1", "--good")
+    answer = admin("propose", "--line", 4, "--since", "5200w", "--dry-run", "--allow-misses")
+    assert "defective, as a person said" in answer.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
