@@ -1,14 +1,17 @@
 """The whole daemon against `core` alone, on the same pictures in the same run, and four cameras at 70 % of it.
 
-Both are measured in turn, several times, and the ratio of the medians counts: this machine's speed drifts.
+`core` is called as a library user would, a picture or batch after another; what its calls from several threads
+give is told beside it, and what the daemon gives with a single lane. All are measured in turn, several times, and
+the ratio of the medians counts: this machine's speed drifts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -22,6 +25,7 @@ from daemon.native_sender import NativeSender, Shot
 
 ROUNDS = 5
 FRAMES = 60
+CORES = core.compute_threads()
 CAMERAS = 4
 LOAD = 0.7
 PACED_S = 20.0
@@ -35,38 +39,48 @@ def results() -> Iterator[Result]:
     good = textile.references(8, seed=1)
     samples = [core.Sample.from_bytes(picture.path.name, picture.path.read_bytes()) for picture in good]
     bank = scorer.prepare(core.enrol(scorer, samples, product="linen").bank)
-    cameras = {f"camera-{index}": LINE for index in range(CAMERAS)}
     # One line with ample time to measure throughput, and the default deadline for the paced run.
     lines = {LINE: {"deadline_ms": 60_000, "product": "linen"}, 5: {"product": "linen"}}
-    with Service(
-        Path("var/bench"), lines=lines, cameras={**cameras, **{f"paced-{i}": 5 for i in range(CAMERAS)}}
-    ) as service:
-        enrol(service, lines, good)
-        alone, whole = [], []
+    cameras = {
+        f"{kind}-{index}": line for kind, line in (("camera", LINE), ("paced", 5)) for index in range(CAMERAS)
+    }
+    with (
+        Service(Path("var/bench"), lines=lines, cameras=cameras) as service,
+        Service(Path("var/bench-1"), lines=lines, cameras=cameras, extra="[batching]\nlanes = 1\n") as one_lane,
+    ):
+        for each in (service, one_lane):
+            enrol(each, lines, good)
+        forms: dict[str, Callable[[], float]] = {
+            "core": lambda: _core_fps(scorer, bank, pictures),
+            "core_in_lanes": lambda: _core_in_lanes_fps(scorer, bank, pictures),
+            "daemon": lambda: daemon_fps(service, pictures),
+            "daemon_with_one_lane": lambda: daemon_fps(one_lane, pictures),
+        }
+        fps: dict[str, list[float]] = {name: [] for name in forms}
         for _ in range(ROUNDS):
-            alone.append(_core_fps(scorer, bank, pictures))
-            whole.append(daemon_fps(service, pictures))
-        yield _ratio(alone, whole)
+            for name, measure in forms.items():
+                fps[name].append(measure())
+        one_lane.stop()
+        yield from _ratios(fps)
         memory = psutil.Process(service.pid).memory_info().rss / 1e6
         yield Result(name="ingress_rss_mb", value=memory, target=300.0, at_most=True, detail={})
-        yield from _paced(service, pictures, LOAD * float(np.median(whole)))
+        yield from _paced(service, pictures, LOAD * float(np.median(fps["daemon"])))
 
 
-def _ratio(alone: list[float], whole: list[float]) -> Result:
-    return Result(
-        name="daemon_over_core_throughput",
-        value=float(np.median(whole) / np.median(alone)),
-        target=0.9,
-        detail={
-            "core_fps": [round(value, 2) for value in alone],
-            "daemon_fps": [round(value, 2) for value in whole],
-            "frames": FRAMES,
-        },
-    )
+def _ratios(fps: dict[str, list[float]]) -> Iterator[Result]:
+    told: dict[str, Any] = {f"{name}_fps": [round(value, 2) for value in values] for name, values in fps.items()}
+    for other, target in (("core", 0.9), ("core_in_lanes", None), ("daemon_with_one_lane", None)):
+        yield Result(
+            name=f"daemon_over_{other}_throughput",
+            value=float(np.median(fps["daemon"]) / np.median(fps[other])),
+            target=target,
+            detail={"frames": FRAMES, **told} if target else {},
+        )
 
 
 def _core_fps(scorer: core.Scorer, bank: core.PreparedBank, pictures: Sequence[bytes]) -> float:
     """Decode and score with the batch size that is fastest here, as a library user would."""
+    core.compute_with(CORES)
     best = 0.0
     for batch in (1, 4):
         started = time.perf_counter()
@@ -75,6 +89,19 @@ def _core_fps(scorer: core.Scorer, bank: core.PreparedBank, pictures: Sequence[b
             scorer.score(images, [bank] * len(images), want_map=_never)
         best = max(best, len(pictures) / (time.perf_counter() - started))
     return best
+
+
+def _core_in_lanes_fps(scorer: core.Scorer, bank: core.PreparedBank, pictures: Sequence[bytes]) -> float:
+    """Decode and score in a thread a core, each computing alone."""
+
+    def score(data: bytes) -> None:
+        scorer.score([core.decode_image(data)], [bank], want_map=_never)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CORES, initializer=core.compute_with, initargs=(1,)) as lanes:
+        for done in [lanes.submit(score, data) for data in pictures]:
+            done.result()
+    return len(pictures) / (time.perf_counter() - started)
 
 
 def enrol(service: Service, lines: Iterable[int], good: Sequence[textile.Picture]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from core.bank_file import bank_from_bytes, bank_to_bytes
     from core.calibration import Calibration
     from core.decide import Decision, Thresholds, ThresholdState
+    from core.device import DeviceMemory, device_memory
     from core.encoder import Encoder, load_encoder
     from core.enrolment import Enrolment, enrol, re_enrol, recalibrate
     from core.errors import (
@@ -46,12 +47,15 @@ if TYPE_CHECKING:
     from core.presets import MatchOptions
     from core.scorer import Scorer, load_scorer
     from core.text import TextEncoder, load_text_encoder
+    from core.threads import compute_threads, compute_with
 
 _HOMES = {
     "Adapter": "adapter",
     "AdapterHeader": "adapter",
     "adapter_to_bytes": "adapter",
     "check_adapter": "adapter",
+    "compute_threads": "threads",
+    "compute_with": "threads",
     "AnomalyResult": "flow",
     "BankError": "errors",
     "BankHeader": "bank",
@@ -61,6 +65,7 @@ _HOMES = {
     "DatasetError": "errors",
     "Decision": "decide",
     "DeviceError": "errors",
+    "DeviceMemory": "device",
     "Encoder": "encoder",
     "EncoderError": "errors",
     "Enrolment": "enrolment",
@@ -83,6 +88,7 @@ _HOMES = {
     "bank_from_bytes": "bank_file",
     "bank_to_bytes": "bank_file",
     "decode_image": "image",
+    "device_memory": "device",
     "enrol": "enrolment",
     "image_from_raw": "image",
     "inspect": "inspection",
@@ -109,6 +115,7 @@ __all__ = [
     "DatasetError",
     "Decision",
     "DeviceError",
+    "DeviceMemory",
     "Encoder",
     "EncoderError",
     "Enrolment",
@@ -132,7 +139,10 @@ __all__ = [
     "bank_from_bytes",
     "bank_to_bytes",
     "check_adapter",
+    "compute_threads",
+    "compute_with",
     "decode_image",
+    "device_memory",
     "enrol",
     "image_from_raw",
     "inspect",

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 
 from core.errors import DeviceError
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """Bytes. allocated: held by this process's tensors. reserved: taken from the driver by it, whether used or not.
+
+    free, total: of the device as a whole, whoever uses it.
+    """
+
+    allocated: int
+    reserved: int
+    free: int
+    total: int
+
+
+def device_memory(device: torch.device) -> DeviceMemory | None:
+    """What memory a GPU has; None for a device without memory of its own.
+
+    For the thread that computes there: the process's numbers are counters on the host, but asking for the device's
+    (cudaMemGetInfo) makes a context where there is none, and waits where the device hangs.
+    """
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceMemory(
+        allocated=torch.cuda.memory_allocated(device),
+        reserved=torch.cuda.memory_reserved(device),
+        free=free,
+        total=total,
+    )
 
 
 def choose_device(device: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""The batch queue: `daemon.batching` with a lock around it. Intake feeds it, the scorer takes from it."""
+"""The batch queue: `daemon.batching` with a lock around it. Intake feeds it, the scorer's lanes take from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daemon.work import QueuedFrame
 
 
 class BatchQueue:
-    """Frames that were decoded and wait for the scorer. One consumer, any number of producers."""
+    """Frames that were decoded and wait for the scorer. Any number of consumers and of producers."""
 
     def __init__(self, *, max_size: int, max_delay_ns: int, clock: Clock) -> None:
         self._times = BatchTimes()
@@ -20,6 +20,7 @@ class BatchQueue:
         self._clock = clock
         self._changed = threading.Condition()
         self._expected = 0
+        self._takers = 0
         self._weight = 0
         self._closed = False
 
@@ -56,15 +57,25 @@ class BatchQueue:
     def take(self, timeout_s: float) -> Turn[QueuedFrame]:
         """Wait for a batch to close or frames to expire, at most `timeout_s`; an empty turn after that."""
         with self._changed:
-            end_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
-            while True:
-                now_ns = self._clock.monotonic_ns()
-                turn = self._policy.next(now_ns, expected=self._expected)
-                if turn.batch or turn.expired or now_ns >= end_ns or self._closed:
-                    self._weight -= sum(frame.image.nbytes for frame in turn.batch + turn.expired)
-                    return turn
-                wake_ns = end_ns if turn.wake_ns is None else min(end_ns, turn.wake_ns)
-                self._changed.wait(max(0, wake_ns - now_ns) / 1e9)
+            self._takers += 1
+            try:
+                turn = self._wait_for_turn(timeout_s)
+            finally:
+                self._takers -= 1
+            self._weight -= sum(frame.image.nbytes for frame in turn.batch + turn.expired)
+            if self._policy:
+                self._changed.notify()  # what is left is for another lane, if one waits
+            return turn
+
+    def _wait_for_turn(self, timeout_s: float) -> Turn[QueuedFrame]:
+        end_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            turn = self._policy.next(now_ns, expected=self._expected, takers=self._takers)
+            if turn.batch or turn.expired or now_ns >= end_ns or self._closed:
+                return turn
+            wake_ns = end_ns if turn.wake_ns is None else min(end_ns, turn.wake_ns)
+            self._changed.wait(max(0, wake_ns - now_ns) / 1e9)
 
     def bucket(self, size: int) -> int:
         """The bucket that a batch of `size` frames runs in."""

@@ -14,6 +14,7 @@ Knows nothing of pixels, banks, threads or the GPU; `daemon.batch_queue` puts th
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,6 +109,13 @@ def choose_max_size(batch_ns: Mapping[int, int], *, shortest_deadline_ns: int) -
     return min(size for size, ns in allowed.items() if size / ns >= NEARLY_BEST * best)
 
 
+def worth_growing(batch_ns: Mapping[int, int], *, shortest_deadline_ns: int) -> bool:
+    """Whether sizes beyond the largest measured one may be chosen: it was in time, and as good as the best."""
+    size, ns = list(batch_ns.items())[-1]
+    best = max(size / ns for size, ns in batch_ns.items())
+    return ns * DEADLINE_SHARE <= shortest_deadline_ns and size / ns >= NEARLY_BEST * best
+
+
 class BatchTimes:
     """How long batches took, by bucket: the last 32 of each."""
 
@@ -156,13 +164,17 @@ class BatchPolicy(Generic[F]):
         heap = self._lines.setdefault(frame.line, [])
         heapq.heappush(heap, (frame.deadline_ns, next(self._order), frame))
 
-    def next(self, now_ns: int, *, expected: int) -> Turn[F]:
-        """What an idle scorer should do now. expected: frames on their way (being decoded)."""
+    def next(self, now_ns: int, *, expected: int, takers: int = 1) -> Turn[F]:
+        """What an idle lane should do now.
+
+        expected: frames on their way (being decoded). takers: idle lanes, this one too, who share what waits.
+        """
         expired = self._drop_hopeless(now_ns)
         reason = self._close_reason(now_ns, expected)
         if reason is None:
             return Turn(expired=expired, wake_ns=self._wake_ns())
-        return Turn(batch=self._take(now_ns), reason=reason, expired=expired)
+        share = min(self.max_size, math.ceil(len(self) / takers))
+        return Turn(batch=self._take(now_ns, share), reason=reason, expired=expired)
 
     def _close_reason(self, now_ns: int, expected: int) -> CloseReason | None:
         if not self._lines:
@@ -211,11 +223,11 @@ class BatchPolicy(Generic[F]):
         usual_ns = self._times.median_ns(bucket)
         return usual_ns + ANSWER_NS if usual_ns else 0
 
-    def _take(self, now_ns: int) -> tuple[F, ...]:
-        """At most `max_size` frames, and no more than the most urgent of them has time for."""
+    def _take(self, now_ns: int, share: int) -> tuple[F, ...]:
+        """At most `share` frames, and no more than the most urgent of them has time for."""
         taken: list[F] = []
         quota = max(1, self.max_size // len(self._lines))
-        while self._lines and len(taken) < self.max_size:
+        while self._lines and len(taken) < share:
             line = self._next_line(quota)
             urgent_ns = min([self._head(line)[0], *(frame.deadline_ns for frame in taken)])
             grown_ns = self._times.median_ns(bucket_for(len(taken) + 1, self.buckets))

@@ -95,11 +95,12 @@ class BatchReport:
 class WorkerStatus:
     """A heartbeat, sent every second by a thread of its own, whatever the scorer is doing.
 
-    progress: counts scorer loop turns (it also turns when idle); with `busy_ms` (how long the current batch
-    has been running, 0 when idle) it tells a slow worker from a hung one. slowest_batch_ms: of the warm-up; how
-    long a batch may rightly take depends on it.
+    progress: counts turns of the scorer's slowest lane (lanes also turn when idle); with `busy_ms` (how long the
+    oldest batch under way has been running, 0 when idle) it tells a slow worker from a hung one.
+    slowest_batch_ms: of the warm-up; how long a batch may rightly take depends on it.
     lines: line id -> {"product", "bank", "threshold", "review_threshold", "threshold_state", "revision",
     "calibration_samples", "error"}.
+    device_memory: "allocated", "reserved", "free", "total" -> bytes (core.DeviceMemory), of a GPU alone.
     """
 
     worker: int
@@ -111,6 +112,7 @@ class WorkerStatus:
     busy_ms: float
     queued: int
     slowest_batch_ms: float = 0.0
+    lanes: int = 1
     device: str = ""
     precision: str = ""
     model_id: str = ""
@@ -125,6 +127,7 @@ class WorkerStatus:
     heatmaps: dict[str, int] = field(default_factory=dict)
     kept_frames: dict[str, int] = field(default_factory=dict)
     rss_bytes: int = 0
+    device_memory: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,27 +1,21 @@
-"""The scorer's loop: swap banks, take a batch, score it, hand the answers on. One thread owns the GPU."""
+"""The scorer's loop in the worker's main thread: banks and self-tests, then a turn of the first lane.
+
+Further lanes (daemon.lanes) take their batches in threads beside it. A batch sees the banks as they were when it
+began; only this loop puts others in charge.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import Protocol
+import threading
+from collections.abc import Callable, Sequence
 
-from daemon.answers import BatchFacts, answer, uninspected
 from daemon.banks import BankKeeper
-from daemon.batch_queue import BatchQueue
-from daemon.batch_scoring import BatchScoring, Job, Tally
-from daemon.batching import Turn
 from daemon.clock import Clock
-from daemon.flow import UninspectedReason
-from daemon.link import BatchReport
+from daemon.lane import Lane
 from daemon.selftest import SelfTest
 from daemon.status_board import StatusBoard
-from daemon.work import Answer, Answers, PreparedBank, QueuedFrame, Scorer
+from daemon.work import PreparedBank, Scorer
 
-log = logging.getLogger(__name__)
-
-IDLE_S = 0.2
-"""An idle loop turns this often, so that its progress shows it is alive and staged banks are taken soon."""
 SELFTEST_NS = 3600 * 1_000_000_000
 
 
@@ -29,65 +23,54 @@ class SelfTestFailed(Exception):
     """A model that worked computes something else now: the next life begins with a fresh one."""
 
 
-class AnswersOut(Protocol):
-    """Where answers go (daemon.finisher.Finisher)."""
-
-    def put(self, answers: Answers) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScorerFacts:
-    """What answers say of the scorer. worker: its index."""
-
-    worker: int
-    model_id: str
-    adapter_sha256: str | None
-
-
 class ScoringLoop:
-    """Runs in the worker's main thread until the queue is closed and empty."""
+    """Runs in the worker's main thread until all lanes are drained.
+
+    lanes: the first belongs to this thread, each other gets one. enter_lane: called first in each of those.
+    """
 
     def __init__(
         self,
         *,
         scorer: Scorer,
-        scoring: BatchScoring,
-        queue: BatchQueue,
+        lanes: Sequence[Lane],
         banks: BankKeeper,
-        out: AnswersOut,
         board: StatusBoard,
         selftest: SelfTest,
-        facts: ScorerFacts,
         clock: Clock,
+        enter_lane: Callable[[], None] = lambda: None,
     ) -> None:
         self._scorer = scorer
-        self._scoring = scoring
-        self._queue = queue
+        self._lanes = lanes
         self._banks = banks
-        self._out = out
         self._board = board
         self._selftest = selftest
-        self._facts = facts
+        self._enter_lane = enter_lane
         self._clock = clock
         self._tested_ns = clock.monotonic_ns()
         self._failed_check = False
 
     def run(self) -> None:
-        """Turn until drained. Raises AcceleratorLost and SelfTestFailed, which end this life of the worker."""
-        while not self._queue.drained:
+        """Turn until drained. Raises AcceleratorLost and SelfTestFailed, which end this life of the worker.
+
+        What a lane beside this thread raises goes to threading.excepthook, which ends it as well.
+        """
+        beside = [
+            threading.Thread(target=self._run_beside, args=(lane,), name=f"lane-{index}", daemon=True)
+            for index, lane in enumerate(self._lanes[1:], start=1)
+        ]
+        for thread in beside:
+            thread.start()
+        while not self._lanes[0].drained:
             self.turn()
+        for thread in beside:
+            thread.join()
 
     def turn(self) -> None:
         """One turn: at most one batch."""
-        self._board.turned()
         self.swap_banks()
         self._test_hourly()
-        turn = self._queue.take(IDLE_S)
-        if turn.expired:
-            late = [_late(frame) for frame in turn.expired]
-            self._out.put(Answers(answers=tuple(late)))
-        if turn.batch:
-            self._score(turn)
+        self._lanes[0].turn()
 
     def swap_banks(self) -> None:
         """Take what the bank keeper has staged; each new bank passes the golden self-test first."""
@@ -95,6 +78,10 @@ class ScoringLoop:
         if self._banks.swap_in(self._scorer.prepare, self._check) or self._failed_check:
             enrolled = bool(self._banks.current())
             self._board.selftest("failed" if self._failed_check else "passed" if enrolled else "skipped")
+
+    def _run_beside(self, lane: Lane) -> None:
+        self._enter_lane()
+        lane.run()
 
     def _check(self, prepared: PreparedBank) -> str | None:
         error = self._selftest.error(prepared)
@@ -111,44 +98,3 @@ class ScoringLoop:
             if error is not None:
                 self._board.selftest("failed")
                 raise SelfTestFailed(error)
-
-    def _score(self, turn: Turn[QueuedFrame]) -> None:
-        start_ns = self._clock.monotonic_ns()
-        self._board.busy(start_ns)
-        banks, tally = self._banks.current(), Tally()
-        jobs: list[Job] = [(frame, banks[frame.line]) for frame in turn.batch if frame.line in banks]
-        outcomes = self._scoring.score(jobs, tally)
-        took_ns = self._clock.monotonic_ns() - start_ns
-        self._board.busy(None)
-        if jobs and not tally.retries:
-            self._queue.observe(len(jobs), took_ns)
-        facts = BatchFacts(
-            model_id=self._facts.model_id,
-            adapter_sha256=self._facts.adapter_sha256,
-            size=len(jobs),
-            start_ns=start_ns,
-            infer_ms=took_ns / 1e6,
-        )
-        scored = [answer(*job, outcome, facts) for job, outcome in zip(jobs, outcomes, strict=True)]
-        unenrolled = [_no_bank(frame) for frame in turn.batch if frame.line not in banks]
-        self._out.put(Answers(answers=(*scored, *unenrolled), report=self._report(turn, tally)))
-
-    def _report(self, turn: Turn[QueuedFrame], tally: Tally) -> BatchReport:
-        size = len(turn.batch)
-        return BatchReport(
-            worker=self._facts.worker,
-            size=size,
-            bucket=self._queue.bucket(size),
-            close_reason=str(turn.reason),
-            seconds={**tally.seconds, "decode": sum(frame.decode_s for frame in turn.batch)},
-            retries=dict(tally.retries),
-        )
-
-
-def _late(frame: QueuedFrame) -> Answer:
-    return uninspected(frame.header, UninspectedReason.DEADLINE, "no batch could have answered it in time")
-
-
-def _no_bank(frame: QueuedFrame) -> Answer:
-    detail = "this line has no bank; enrol its product"
-    return uninspected(frame.header, UninspectedReason.NO_BANK, detail, frame=frame)

@@ -119,9 +119,13 @@ class WorkerSettings(_Section):
 
 
 class BatchingSettings(_Section):
-    """When a batch closes. `max_size = 0` lets the warm-up's measurement choose."""
+    """When a batch closes, and how many are scored side by side.
+
+    0 lets the warm-up's measurement choose `max_size`, and `lanes`, which share out a CPU's cores (daemon.lanes).
+    """
 
     max_size: int = Field(default=0, ge=0, le=64)
+    lanes: int = Field(default=0, ge=0, le=64)
     max_delay_ms: float = Field(default=5.0, ge=0)
 
 

@@ -54,8 +54,9 @@ class StatusBoard:
         self._lock = threading.Lock()
         self._phase = "loading"
         self._queued: Callable[[], int] = int
-        self._progress = 0
-        self._busy_since_ns: int | None = None
+        self._lanes = 1
+        self._turns: Counter[int] = Counter()
+        self._busy_since_ns: dict[int, int] = {}
         self._model: dict[str, str] = {}
         self._slowest_ns = 0
         self._selftest = "skipped"
@@ -79,20 +80,23 @@ class StatusBoard:
         with self._lock:
             self._model = {"device": device, "precision": precision, "model_id": model_id}
 
-    def warmed(self, *, slowest_ns: int) -> None:
-        """The warm-up is over; its slowest batch took so long."""
+    def warmed(self, *, slowest_ns: int, lanes: int = 1) -> None:
+        """The warm-up is over; its slowest batch took so long, and so many lanes will score."""
         with self._lock:
-            self._slowest_ns = slowest_ns
+            self._slowest_ns, self._lanes = slowest_ns, lanes
 
-    def turned(self) -> None:
-        """The scorer loop began a turn."""
+    def turned(self, lane: int = 0) -> None:
+        """A lane of the scorer began a turn."""
         with self._lock:
-            self._progress += 1
+            self._turns[lane] += 1
 
-    def busy(self, since_ns: int | None) -> None:
-        """A batch began at this moment, or (None) ended."""
+    def busy(self, since_ns: int | None, lane: int = 0) -> None:
+        """A lane's batch began at this moment, or (None) ended."""
         with self._lock:
-            self._busy_since_ns = since_ns
+            if since_ns is None:
+                self._busy_since_ns.pop(lane, None)
+            else:
+                self._busy_since_ns[lane] = since_ns
 
     def selftest(self, outcome: str) -> None:
         """The golden self-test "passed", "failed" or was "skipped"."""
@@ -112,13 +116,14 @@ class StatusBoard:
     def status(self, banks: BankStatus) -> WorkerStatus:
         """The heartbeat as of now."""
         with self._lock:
-            since_ns = self._busy_since_ns
+            since_ns = min(self._busy_since_ns.values(), default=None)
             return WorkerStatus(
                 worker=self._worker,
                 life=self._life,
                 pid=os.getpid(),
                 phase=self._phase,
-                progress=self._progress,
+                progress=min(self._turns[lane] for lane in range(self._lanes)),
+                lanes=self._lanes,
                 busy_ms=0.0 if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e6,
                 slowest_batch_ms=self._slowest_ns / 1e6,
                 queued=self._queued(),

@@ -1,16 +1,29 @@
-"""Warm-up: every batch size runs before READY, and its time chooses the size where nobody set one."""
+"""Warm-up: every batch size runs before READY, and measured times choose what nobody set.
+
+That is the number of lanes first, then the frames of a batch. What is measured is a batch while all lanes are
+busy: the time that its frames will wait.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from statistics import median_low
 
 import numpy as np
 
-from daemon.batching import DEADLINE_SHARE, buckets_for, choose_max_size
+from daemon.batching import buckets_for, choose_max_size, worth_growing
 from daemon.clock import Clock
+from daemon.lanes import Lanes, choices, choose, shared_out
 from daemon.work import Image, Scorer
 
+log = logging.getLogger(__name__)
+
 REPEATS = 3
+ROUNDS = 2
 FRAME_SHAPE = (480, 640, 3)
 
 
@@ -20,31 +33,84 @@ class WarmUp:
 
     max_size: int
     batch_ns: dict[int, int]
+    lanes: Lanes
 
 
-def warm_up(scorer: Scorer, *, max_size: int, shortest_deadline_ns: int, clock: Clock) -> WarmUp:
-    """Run the encoder at every bucket.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """The cores of a CPU, and how a thread says with how many of them it computes. A GPU counts as one."""
 
-    max_size: 0 lets the measurement choose among 1 to 16; sizes that the shortest deadline rules out
-    are then not run at all.
+    count: int = 1
+    compute_with: Callable[[int], None] = lambda threads: None
+
+
+ONE = Cores()
+
+
+def warm_up(
+    scorer: Scorer,
+    *,
+    max_size: int,
+    shortest_deadline_ns: int,
+    clock: Clock,
+    lanes: int = 1,
+    cores: Cores = ONE,
+) -> WarmUp:
+    """Run the encoder at every bucket, in every lane.
+
+    max_size: 0 lets the measurement choose among 1 to 16; sizes that cannot be chosen are then not run at all.
+    lanes: 0 lets it choose as many as the cores and the shortest deadline carry.
     """
+    run = _Lanes(scorer, cores, clock)
+    chosen = shared_out(cores.count, lanes) if lanes else _choose_lanes(run, shortest_deadline_ns)
+    cores.compute_with(chosen.threads)
     batch_ns: dict[int, int] = {}
     for bucket in buckets_for(max_size):
-        batch_ns[bucket] = _median_ns(scorer, _pictures(bucket), clock)
-        if not max_size and batch_ns[bucket] * DEADLINE_SHARE > shortest_deadline_ns:
+        batch_ns[bucket] = median_low(run.times_ns(chosen, bucket))
+        if not max_size and not worth_growing(batch_ns, shortest_deadline_ns=shortest_deadline_ns):
             break
-    chosen = max_size or choose_max_size(batch_ns, shortest_deadline_ns=shortest_deadline_ns)
-    return WarmUp(max_size=chosen, batch_ns=batch_ns)
+    size = max_size or choose_max_size(batch_ns, shortest_deadline_ns=shortest_deadline_ns)
+    return WarmUp(max_size=size, batch_ns=batch_ns, lanes=chosen)
 
 
-def _median_ns(scorer: Scorer, pictures: list[Image], clock: Clock) -> int:
-    scorer.encode(pictures)  # the first run allocates and compiles
-    times = []
-    for _ in range(REPEATS):
-        start_ns = clock.monotonic_ns()
-        scorer.encode(pictures)
-        times.append(clock.monotonic_ns() - start_ns)
-    return sorted(times)[REPEATS // 2]
+def _choose_lanes(run: _Lanes, shortest_deadline_ns: int) -> Lanes:
+    """In turn, and the best of each: what else the machine does while it starts disturbs single measurements."""
+    tried = choices(run.cores.count)
+    if len(tried) == 1:
+        return tried[0]
+    rounds = [{lanes: min(run.times_ns(lanes, 1)) for lanes in tried} for _ in range(ROUNDS)]
+    frame_ns = {lanes: min(took[lanes] for took in rounds) for lanes in tried}
+    log.info("a frame takes %s", ", ".join(f"{ns / 1e6:.1f} ms with {lanes}" for lanes, ns in frame_ns.items()))
+    return choose(frame_ns, shortest_deadline_ns=shortest_deadline_ns)
+
+
+class _Lanes:
+    """Runs batches side by side: the first lane in the calling thread, as it will be, the others beside it."""
+
+    def __init__(self, scorer: Scorer, cores: Cores, clock: Clock) -> None:
+        self.cores = cores
+        self._scorer = scorer
+        self._clock = clock
+
+    def times_ns(self, lanes: Lanes, size: int) -> list[int]:
+        """How long batches of this size take while all lanes run one."""
+        times = partial(self._times, _pictures(size), lanes.threads)
+        if lanes.count == 1:
+            return times()
+        with ThreadPoolExecutor(lanes.count - 1, thread_name_prefix="lane") as others:
+            beside = [others.submit(times) for _ in range(lanes.count - 1)]
+            here = times()
+            return here + [ns for future in beside for ns in future.result()]
+
+    def _times(self, pictures: list[Image], threads: int) -> list[int]:
+        self.cores.compute_with(threads)
+        self._scorer.encode(pictures)  # the first run allocates and compiles
+        return [self._time(pictures) for _ in range(REPEATS)]
+
+    def _time(self, pictures: list[Image]) -> int:
+        start_ns = self._clock.monotonic_ns()
+        self._scorer.encode(pictures)
+        return self._clock.monotonic_ns() - start_ns
 
 
 def _pictures(count: int) -> list[Image]:

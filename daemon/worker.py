@@ -2,7 +2,7 @@
 
 Started by daemon.supervisor with its configuration on standard input, at once or (a standby) when its
 predecessor is lost. It ends when standard input does (finishing what it holds), or with its parent. Only the
-scorer, in the main thread, touches the GPU.
+scorer touches the GPU: the main thread; on a CPU its further lanes are threads beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,13 +34,14 @@ from daemon.exit_codes import ExitCode
 from daemon.finisher import Finisher
 from daemon.intake import Intake
 from daemon.kept_frames import KeepRule
+from daemon.lane import Lane, ScorerFacts
 from daemon.link import WorkerOrders
 from daemon.quarantine import Quarantine
 from daemon.records import Records
-from daemon.scoring_loop import ScorerFacts, ScoringLoop, SelfTestFailed
+from daemon.scoring_loop import ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
-from daemon.warmup import WarmUp, warm_up
+from daemon.warmup import ONE, Cores, WarmUp, warm_up
 from daemon.worker_config import WorkerConfig, WorkerConfigError
 
 log = logging.getLogger(__name__)
@@ -98,11 +99,11 @@ class Worker:
         self._keeper.wait_for_first_look(FIRST_LOOK_S)  # before anything is measured: it takes the GIL
         warmed = self._warm(scorer)
         queue = self._queue(warmed)
-        scoring = self._scoring(scorer, warmed.max_size)
-        loop = self._loop(scorer, scoring, queue)
+        lanes = [self._lane(index, scorer, queue, warmed) for index in range(warmed.lanes.count)]
+        loop = self._loop(scorer, lanes, partial(core.compute_with, warmed.lanes.threads))
         loop.swap_banks()
         self._finisher.start()
-        intake = self._intake(queue, partial(self._follow, scoring))
+        intake = self._intake(queue, partial(self._follow, lanes))
         intake.start()
         self._board.enter("ready", queued=lambda: len(queue))
         self._beat.now()
@@ -139,10 +140,12 @@ class Worker:
             max_size=self._config.max_size,
             shortest_deadline_ns=self._config.shortest_deadline_ms * 1_000_000,
             clock=self._clock,
+            lanes=self._config.lanes,
+            cores=_cores(scorer),
         )
-        self._board.warmed(slowest_ns=max(warmed.batch_ns.values(), default=0))
+        self._board.warmed(slowest_ns=max(warmed.batch_ns.values(), default=0), lanes=warmed.lanes.count)
         times = {bucket: f"{ns / 1e6:.1f} ms" for bucket, ns in warmed.batch_ns.items()}
-        log.info("warm: batches of at most %d (measured %s)", warmed.max_size, times)
+        log.info("warm: %s, batches of at most %d (measured %s)", warmed.lanes, warmed.max_size, times)
         return warmed
 
     def _queue(self, warmed: WarmUp) -> BatchQueue:
@@ -169,35 +172,45 @@ class Worker:
             clock=self._clock,
         )
 
-    def _scoring(self, scorer: core.Scorer, max_size: int) -> BatchScoring:
-        return BatchScoring(
+    def _lane(self, index: int, scorer: core.Scorer, queue: BatchQueue, warmed: WarmUp) -> Lane:
+        config = self._config
+        scoring = BatchScoring(
             scorer,
-            max_size=max_size,
-            keep_heatmaps=frozenset(self._config.keep_heatmaps),
-            quarantine=Quarantine(self._config.state).put,
+            max_size=warmed.max_size,
+            keep_heatmaps=frozenset(config.keep_heatmaps),
+            quarantine=Quarantine(config.state).put,
             clock=self._clock,
         )
-
-    def _loop(self, scorer: core.Scorer, scoring: BatchScoring, queue: BatchQueue) -> ScoringLoop:
-        encoder = scorer.encoder
-        return ScoringLoop(
-            scorer=scorer,
+        return Lane(
+            index=index,
             scoring=scoring,
             queue=queue,
-            banks=self._keeper,
+            banks=self._keeper.current,
             out=self._finisher,
             board=self._board,
-            selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
             facts=ScorerFacts(
-                worker=self._config.worker, model_id=encoder.id, adapter_sha256=scorer.adapter_sha256
+                worker=config.worker, model_id=scorer.encoder.id, adapter_sha256=scorer.adapter_sha256
             ),
             clock=self._clock,
         )
 
-    def _follow(self, scoring: BatchScoring, orders: WorkerOrders) -> None:
+    def _loop(self, scorer: core.Scorer, lanes: Sequence[Lane], enter_lane: Callable[[], None]) -> ScoringLoop:
+        encoder = scorer.encoder
+        return ScoringLoop(
+            scorer=scorer,
+            lanes=lanes,
+            banks=self._keeper,
+            board=self._board,
+            selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
+            clock=self._clock,
+            enter_lane=enter_lane,
+        )
+
+    def _follow(self, lanes: Sequence[Lane], orders: WorkerOrders) -> None:
         """New orders, on the intake's thread: each is one assignment that the other threads see at once."""
         logs.configure(format=orders.log_format, level=orders.log_level)
-        scoring.keep_heatmaps = frozenset(orders.keep_heatmaps)
+        for lane in lanes:
+            lane.scoring.keep_heatmaps = frozenset(orders.keep_heatmaps)
         self._keep_rule.decisions = frozenset(orders.keep_frames)
         self._keep_rule.accept_every = orders.keep_accepted_every
         self._keeper.watch(orders.lines)
@@ -212,6 +225,13 @@ class Worker:
         if self._cache is not None:
             self._cache.close()
         self._context.term()
+
+
+def _cores(scorer: core.Scorer) -> Cores:
+    """What lanes share out; a GPU does a batch at a time, of whatever size."""
+    if scorer.encoder.device != "cpu":
+        return ONE
+    return Cores(count=core.compute_threads(), compute_with=core.compute_with)
 
 
 def read_config() -> WorkerConfig | None:

@@ -46,6 +46,7 @@ class WorkerConfig:
     image_size: int | None = None
     max_size: int = 0
     max_delay_ms: float = 5.0
+    lanes: int = 0
     decode_threads: int = 2
     bank_budget_mb: int = 2048
     max_pixels: int = 64_000_000

@@ -111,6 +111,7 @@ def worker_config(
         image_size=model.image_size,
         max_size=settings.batching.max_size,
         max_delay_ms=settings.batching.max_delay_ms,
+        lanes=settings.batching.lanes,
         decode_threads=settings.worker.decode_threads,
         bank_budget_mb=settings.worker.bank_budget_mb,
         max_pixels=settings.ingest.max_pixels,

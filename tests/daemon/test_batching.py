@@ -20,6 +20,7 @@ from daemon.batching import (
     buckets_for,
     buckets_up_to,
     choose_max_size,
+    worth_growing,
 )
 
 DELAY_NS = 5 * MILLISECOND
@@ -242,3 +243,27 @@ def test_the_95th_percentile_and_the_median_come_from_the_last_measurements():
     assert times.p95_ns(4) == 99
     assert times.median_ns(4) == 85
     assert times.p95_ns(8) == 0
+
+
+@given(lines=st.lists(st.integers(1, 4), min_size=1, max_size=40), takers=st.integers(1, 6))
+def test_idle_lanes_share_what_waits_evenly(lines, takers):
+    """Together they leave nothing that their batches could hold."""
+    queue = policy(8)
+    for line in lines:
+        queue.add(waits(line))
+    sizes = [len(queue.next(0, expected=0, takers=idle).batch) for idle in range(takers, 0, -1)]
+    assert sum(sizes) == min(len(lines), 8 * takers)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_two_idle_lanes_take_half_each_of_what_waits():
+    queue = policy(8)
+    for name in range(4):
+        queue.add(waits(name=name))
+    assert [len(queue.next(0, expected=0, takers=idle).batch) for idle in (2, 1)] == [2, 2]
+
+
+def test_sizes_stop_growing_where_a_larger_one_brings_fewer_frames_or_comes_too_late():
+    assert worth_growing({1: 30, 2: 50}, shortest_deadline_ns=500)
+    assert not worth_growing({1: 30, 2: 50, 4: 120}, shortest_deadline_ns=500)
+    assert not worth_growing({1: 30, 2: 50}, shortest_deadline_ns=199)

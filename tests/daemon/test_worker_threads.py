@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -24,12 +24,14 @@ from daemon.finisher import Finisher
 from daemon.flow import UninspectedReason
 from daemon.intake import Intake
 from daemon.kept_frames import KeepRule
+from daemon.lane import Lane, ScorerFacts
+from daemon.lanes import Lanes
 from daemon.link import ScoredBatch, WorkerOrders, WorkerStatus, pack_frame_header, pack_orders, unpack_upward
-from daemon.scoring_loop import SELFTEST_NS, ScorerFacts, ScoringLoop, SelfTestFailed
+from daemon.scoring_loop import SELFTEST_NS, ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
-from daemon.warmup import warm_up
-from daemon.work import Answer, Answers, LineBank, PreparedBank, QueuedFrame
+from daemon.warmup import Cores, warm_up
+from daemon.work import Answer, Answers, Image, LineBank, PreparedBank, QueuedFrame
 from tests.daemon.fake_scorer import POISON, FakeScorer, frame, line_bank
 from tests.daemon.patience import until
 
@@ -89,11 +91,40 @@ def fill(queue: BatchQueue, *frames: QueuedFrame) -> None:
 
 
 def scoring_loop(
-    scorer: FakeScorer, queue: BatchQueue, banks: StagedBanks, out: Any, *, clock: SystemClock = CLOCK
+    scorer: FakeScorer,
+    queue: BatchQueue,
+    banks: StagedBanks,
+    out: Any,
+    *,
+    clock: SystemClock = CLOCK,
+    lanes: int = 1,
+    enter_lane: Callable[[], None] = lambda: None,
 ) -> ScoringLoop:
     keeper: Any = banks
+    told = board()
     return ScoringLoop(
         scorer=scorer,
+        lanes=[lane(scorer, queue, banks, out, told, clock=clock, index=index) for index in range(lanes)],
+        banks=keeper,
+        board=told,
+        selftest=SelfTest(scorer=scorer, device="cpu", precision="float32"),
+        clock=clock,
+        enter_lane=enter_lane,
+    )
+
+
+def lane(
+    scorer: FakeScorer,
+    queue: BatchQueue,
+    banks: StagedBanks,
+    out: Any,
+    told: StatusBoard,
+    *,
+    clock: SystemClock,
+    index: int,
+) -> Lane:
+    return Lane(
+        index=index,
         scoring=BatchScoring(
             scorer,
             max_size=8,
@@ -102,10 +133,9 @@ def scoring_loop(
             clock=clock,
         ),
         queue=queue,
-        banks=keeper,
+        banks=banks.current,
         out=out,
-        board=board(),
-        selftest=SelfTest(scorer=scorer, device="cpu", precision="float32"),
+        board=told,
         facts=ScorerFacts(worker=0, model_id="fake", adapter_sha256=None),
         clock=clock,
     )
@@ -152,6 +182,38 @@ def test_a_frame_that_will_not_come_no_longer_holds_up_the_others():
     assert waiting.take(0.0).batch == ()
     waiting.arrive(None)
     assert len(waiting.take(20.0).batch) == 1
+
+
+def test_a_lane_that_leaves_frames_behind_wakes_the_next():
+    """Both wait; one frame's arrival wakes one of them, who finds two and takes its half."""
+    waiting, taken = BatchQueue(max_size=8, max_delay_ns=10**12, clock=CLOCK), []
+    waiting.expect()
+    waiting.expect()
+    takers = [threading.Thread(target=lambda: taken.append(waiting.take(20.0))) for _ in range(2)]
+    for taker in takers:
+        taker.start()
+    waiting.arrive(frame("a"))  # another is on its way, so that nobody takes this one yet
+    until(lambda: waiting._takers == 2)
+    waiting.arrive(frame("b"))
+    for taker in takers:
+        taker.join(20)
+    assert sorted(item.header.key for turn in taken for item in turn.batch) == ["a", "b"]
+    assert [len(turn.batch) for turn in taken] == [1, 1]
+
+
+def test_lanes_score_side_by_side_and_the_loop_ends_when_all_are_drained():
+    """Each lane is in the middle of a frame before any may finish; one alone would wait for ever."""
+    waiting, banks, out, entered = queue(max_size=1), StagedBanks(), Out(), []
+    scorer = MeetingScorer(3)
+    banks.staged.append(line_bank())
+    fill(waiting, *(frame(str(index)) for index in range(3)))
+    waiting.close()
+    loop = scoring_loop(scorer, waiting, banks, out, lanes=3, enter_lane=lambda: entered.append(1))
+    loop.swap_banks()
+    loop.run()
+    assert sorted(answer.scored.key for answers in out for answer in answers.answers) == ["0", "1", "2"]
+    assert scorer.batches == [1, 1, 1]
+    assert len(entered) == 2
 
 
 def test_the_loop_answers_every_frame_of_a_batch_whatever_its_fate():
@@ -385,6 +447,21 @@ def test_a_capture_request_that_cannot_be_read_stops_no_other(tmp_path):
         assert [item.key for item in wanted.arrived()] == ["one"]
 
 
+def test_a_worker_that_takes_over_a_capture_goes_on_where_its_predecessor_died(tmp_path):
+    with CaptureRequest(tmp_path, 4, 3, expires_at=CLOCK.now() + timedelta(hours=1)) as wanted:
+        first, *rest = [frame(name, value) for name, value in zip("abcd", (10, 20, 30, 40), strict=True)]
+        Captures(tmp_path, CLOCK).offer(first, answers_of(first)[0].scored)
+        (wanted.folder / "001.png").write_bytes(b"it died before the JSON")
+        successor = Captures(tmp_path, CLOCK)
+        for each in rest:
+            successor.offer(each, answers_of(each)[0].scored)
+        assert [item.key for item in wanted.arrived()] == ["a", "b", "c"]
+        assert [item.path.stem for item in wanted.arrived()] == ["000", "002", "003"]
+        pictures = [decode_image(item.path.read_bytes(), max_pixels=10_000) for item in wanted.arrived()]
+        assert np.array_equal(pictures[0], first.image)
+        assert np.array_equal(pictures[1], rest[0].image)
+
+
 def test_the_beat_goes_on_while_the_scorer_is_busy_and_says_for_how_long(context):
     upward, told = context.socket(zmq.PULL), board()
     port = upward.bind_to_random_port("tcp://127.0.0.1")
@@ -409,6 +486,43 @@ def test_the_beat_goes_on_while_the_scorer_is_busy_and_says_for_how_long(context
     upward.close(0)
 
 
+def test_progress_is_the_slowest_lanes_and_the_oldest_batch_tells_how_long_it_runs():
+    told = board()
+    told.warmed(slowest_ns=0, lanes=2)
+    told.turned(0)
+    told.turned(0)
+    assert told.status(StagedBanks().status()).progress == 0
+    told.turned(1)
+    told.busy(CLOCK.monotonic_ns() - 5_000_000_000, 1)
+    told.busy(CLOCK.monotonic_ns(), 0)
+    told.busy(None, 0)
+    status = told.status(StagedBanks().status())
+    assert (status.progress, status.lanes) == (1, 2)
+    assert status.busy_ms >= 5000
+
+
+def test_warm_up_gives_every_lane_its_share_of_the_cores():
+    scorer, told = FakeScorer(), []
+    cores = Cores(count=4, compute_with=lambda threads: told.append((threading.current_thread(), threads)))
+    warmed = warm_up(scorer, max_size=1, shortest_deadline_ns=1, clock=CLOCK, lanes=2, cores=cores)
+    assert warmed.lanes == Lanes(count=2, threads=2)
+    assert {threads for _, threads in told} == {2}
+    assert len({thread for thread, _ in told}) == 2
+
+
+def test_warm_up_takes_as_many_lanes_as_bring_frames():
+    """A scorer of a machine whose four cores each do a frame in 10 ms, and share one frame out in vain."""
+    warmed = warm_up(
+        SleepingScorer(0.01),
+        max_size=1,
+        shortest_deadline_ns=10**12,
+        clock=CLOCK,
+        lanes=0,
+        cores=Cores(count=4, compute_with=lambda threads: None),
+    )
+    assert warmed.lanes == Lanes(count=4, threads=1)
+
+
 def test_warm_up_runs_every_size_that_may_come():
     scorer = FakeScorer()
     warmed = warm_up(scorer, max_size=6, shortest_deadline_ns=1, clock=CLOCK)
@@ -421,6 +535,30 @@ def test_warm_up_leaves_out_the_sizes_that_the_shortest_deadline_rules_out():
     warmed = warm_up(scorer, max_size=0, shortest_deadline_ns=1, clock=CLOCK)
     assert warmed.max_size == 1
     assert set(scorer.batches) == {1}
+
+
+class MeetingScorer(FakeScorer):
+    """Scores once so many batches are under way together."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self._all_here = threading.Barrier(parties, timeout=20)
+
+    def encode(self, images: Sequence[Image], banks: Sequence[Any] = ()) -> np.ndarray:
+        self._all_here.wait()
+        return super().encode(images, banks)
+
+
+class SleepingScorer(FakeScorer):
+    """Takes its time and no processor."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def encode(self, images: Sequence[Image], banks: Sequence[Any] = ()) -> np.ndarray:
+        threading.Event().wait(self._seconds)
+        return super().encode(images, banks)
 
 
 def receive(upward: zmq.Socket[bytes]) -> ScoredBatch:

@@ -6,6 +6,7 @@ file named by AG_WALL_CLOCK moves the wall clock of the process by as many secon
 
 import os
 import sys
+import threading
 import time
 from importlib.abc import Loader, MetaPathFinder
 from importlib.util import find_spec
@@ -26,10 +27,11 @@ def colour(image):
 
 def sabotage_scorer(module):
     encode, match = module.Scorer.encode, module.Scorer.match
+    lane = threading.local()  # the scorer's lanes have batches of their own
 
     def sabotaged_encode(self, images, *rest):
         seen = [colour(image) for image in images]
-        self.not_finite = [index for index, one in enumerate(seen) if one == NOT_FINITE]
+        lane.not_finite = [index for index, one in enumerate(seen) if one == NOT_FINITE]
         if BREAKS in seen:
             raise RuntimeError("a picture that breaks the model")
         if LOSES_THE_DEVICE in seen:
@@ -46,7 +48,7 @@ def sabotage_scorer(module):
         from dataclasses import replace
 
         results = list(match(self, *arguments, **options))
-        for index in self.not_finite:
+        for index in lane.not_finite:
             results[index] = replace(results[index], score=float("nan"))
         return results
 
