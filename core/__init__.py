@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.bank_file import bank_from_bytes, bank_to_bytes
     from core.calibration import Calibration
     from core.decide import Decision, Thresholds, ThresholdState
-    from core.device import DeviceMemory, device_memory
+    from core.device import DeviceMemory, device_memory, finish
     from core.encoder import Encoder, load_encoder
     from core.enrolment import Enrolment, enrol, re_enrol, recalibrate
     from core.errors import (
@@ -90,6 +90,7 @@ _HOMES = {
     "decode_image": "image",
     "device_memory": "device",
     "enrol": "enrolment",
+    "finish": "device",
     "image_from_raw": "image",
     "inspect": "inspection",
     "load_adapter": "adapter",
@@ -144,6 +145,7 @@ __all__ = [
     "decode_image",
     "device_memory",
     "enrol",
+    "finish",
     "image_from_raw",
     "inspect",
     "load_adapter",

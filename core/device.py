@@ -60,3 +60,9 @@ def choose_device(device: str) -> torch.device:
     if chosen.type != "cpu":
         raise DeviceError(f'expected device "auto", "cpu", "cuda" or "cuda:N", got {device!r}')
     return chosen
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has computed all it was asked for: a GPU's calls return before. A CPU's do not."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -10,6 +10,7 @@ a batch is tested without one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,9 @@ class Bucketed:
     forward: (B, ...) to tensors (B, ...), a row of each belonging to a row of the batch and to no other. buckets:
     the batch sizes it is called with; larger batches go in pieces. capture: record a CUDA graph a bucket, at its
     first use; `forward` must then do the same whatever the values, and its input be on the GPU.
+
+    Threads may call it side by side, all on one stream: a GPU computes what it is asked in the order of asking, so
+    that each takes its results out of a graph's memory before the next one's input goes in.
     """
 
     def __init__(self, forward: Forward, *, buckets: Sequence[int] = BUCKETS, capture: bool) -> None:
@@ -49,6 +53,7 @@ class Bucketed:
         self._capture = capture
         self._graphs: dict[tuple[torch.Size, torch.dtype], _Graph] = {}
         self._pool: Any = None  # torch's own handle
+        self._asking = threading.Lock()
 
     def __call__(self, batch: torch.Tensor) -> Tensors:
         """`forward` of any number of rows, 1 or more; the results are the caller's own."""
@@ -66,10 +71,11 @@ class Bucketed:
         whole = padded(batch, self.bucket(rows))
         if not self._capture:
             return tuple(result[:rows] for result in self._forward(whole))
-        graph = self._graph(whole)
-        graph.batch.copy_(whole)
-        graph.graph.replay()
-        return tuple(result[:rows].clone() for result in graph.results)
+        with self._asking, torch.cuda.device_of(batch):  # a graph is captured on the thread's device
+            graph = self._graph(whole)
+            graph.batch.copy_(whole)
+            graph.graph.replay()
+            return tuple(result[:rows].clone() for result in graph.results)
 
     def _graph(self, batch: torch.Tensor) -> _Graph:
         key = (batch.shape, batch.dtype)
@@ -86,7 +92,7 @@ class Bucketed:
                 self._forward(batch)
         torch.cuda.current_stream(batch.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             results = self._forward(batch)
         self._pool = graph.pool()
         return _Graph(graph=graph, batch=batch, results=results)

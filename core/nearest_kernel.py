@@ -83,20 +83,21 @@ def tiled_cosines(tokens: torch.Tensor, banks: Sequence[torch.Tensor]) -> torch.
     tiles = triton.cdiv(length, TOKENS)
     parts = _parts(tiles * count, max(bank.shape[0] for bank in held), tokens.device)
     largest = torch.empty(count, parts, length, dtype=torch.float32, device=tokens.device)
-    _largest_products[(tiles, parts, count)](
-        tokens,
-        torch.tensor([bank.data_ptr() for bank in held], dtype=torch.int64, device=tokens.device),
-        torch.tensor([bank.shape[0] for bank in held], dtype=torch.int32, device=tokens.device),
-        largest,
-        length,
-        parts,
-        CHANNELS_IN_ALL=channels,
-        TOKENS=TOKENS,
-        ROWS=ROWS,
-        CHANNELS=CHANNELS,
-        num_warps=WARPS,
-        num_stages=STAGES,
-    )
+    with torch.cuda.device_of(tokens):  # Triton launches on the thread's device; on a CPU this does nothing
+        _largest_products[(tiles, parts, count)](
+            tokens,
+            torch.tensor([bank.data_ptr() for bank in held], dtype=torch.int64, device=tokens.device),
+            torch.tensor([bank.shape[0] for bank in held], dtype=torch.int32, device=tokens.device),
+            largest,
+            length,
+            parts,
+            CHANNELS_IN_ALL=channels,
+            TOKENS=TOKENS,
+            ROWS=ROWS,
+            CHANNELS=CHANNELS,
+            num_warps=WARPS,
+            num_stages=STAGES,
+        )
     cosines = largest.amax(dim=1)
     # A GPU's maximum passes over NaN; only NaN tokens leave a maximum without any product.
     return torch.where(cosines == -torch.inf, torch.nan, cosines)

@@ -2,7 +2,7 @@
 
 A small tower's pass is hundreds of short operations. Shared out to all cores, each of them ends in waiting for the
 slowest core, and whoever else wants a core makes one late. Lanes do not wait for each other: a frame takes longer,
-more of them are done (docs/notes/0009-engine.md). A GPU has one lane.
+more of them are done (docs/notes/0009-engine.md). On a GPU a second lane prepares a batch while one is computed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def shared_out(cores: int, count: int) -> Lanes:
     return Lanes(count=count, threads=max(1, cores // count))
 
 
-def choose(frame_ns: Mapping[Lanes, int], *, shortest_deadline_ns: int) -> Lanes:
+def choose(batch_ns: Mapping[Lanes, int], *, shortest_deadline_ns: int) -> Lanes:
     """The most lanes that pay, each step against the one before.
 
-    frame_ns: what a frame takes while all lanes are busy, by lanes, from one to many. No frame takes more than a
+    batch_ns: what a batch takes while all lanes are busy, by lanes, from one to many. None takes more than a
     quarter of the shortest deadline for the sake of others.
     """
-    (chosen, before_ns), *more = frame_ns.items()
+    (chosen, before_ns), *more = batch_ns.items()
     for lanes, after_ns in more:
         gain = lanes.count * before_ns / (chosen.count * after_ns)
         if gain < GAIN or after_ns * DEADLINE_SHARE > shortest_deadline_ns:

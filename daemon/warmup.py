@@ -1,7 +1,7 @@
 """Warm-up: every batch size runs before READY, and measured times choose what nobody set.
 
-That is the number of lanes first, then the frames of a batch. What is measured is a batch while all lanes are
-busy: the time that its frames will wait.
+That is the frames of a batch first, then the number of lanes. What is measured of these is a batch while all lanes
+are busy: the time that its frames will wait.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median_low
 
 import numpy as np
 
-from daemon.batching import buckets_for, choose_max_size, worth_growing
+from daemon.batching import buckets_for, buckets_up_to, choose_max_size, worth_growing
 from daemon.clock import Clock
 from daemon.lanes import Lanes, choices, choose, shared_out
 from daemon.work import Image, Scorer
@@ -38,10 +38,14 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
-    """The cores of a CPU, and how a thread says with how many of them it computes. A GPU counts as one."""
+    """What lanes share out. A GPU counts as two: it computes a batch while the next one is prepared.
+
+    compute_with: a thread says with how many cores it computes. finish: waits until all that it asked is computed.
+    """
 
     count: int = 1
     compute_with: Callable[[int], None] = lambda threads: None
+    finish: Callable[[], None] = lambda: None
 
 
 ONE = Cores()
@@ -56,32 +60,34 @@ def warm_up(
     lanes: int = 1,
     cores: Cores = ONE,
 ) -> WarmUp:
-    """Run the encoder at every bucket, in every lane.
+    """Run the encoder at every bucket, then side by side in every lane.
 
     max_size: 0 lets the measurement choose among 1 to 16; sizes that cannot be chosen are then not run at all.
     lanes: 0 lets it choose as many as the cores and the shortest deadline carry.
     """
-    run = _Lanes(scorer, cores, clock)
-    chosen = shared_out(cores.count, lanes) if lanes else _choose_lanes(run, shortest_deadline_ns)
-    cores.compute_with(chosen.threads)
+    run, one = _Lanes(scorer, cores, clock), shared_out(cores.count, 1)
     batch_ns: dict[int, int] = {}
     for bucket in buckets_for(max_size):
-        batch_ns[bucket] = median_low(run.times_ns(chosen, bucket))
+        batch_ns[bucket] = run.batch_ns(one, bucket)
         if not max_size and not worth_growing(batch_ns, shortest_deadline_ns=shortest_deadline_ns):
             break
     size = max_size or choose_max_size(batch_ns, shortest_deadline_ns=shortest_deadline_ns)
+    chosen = shared_out(cores.count, lanes) if lanes else _choose_lanes(run, size, shortest_deadline_ns)
+    if chosen != one:
+        batch_ns = {bucket: run.batch_ns(chosen, bucket) for bucket in buckets_up_to(size)}
+    cores.compute_with(chosen.threads)
     return WarmUp(max_size=size, batch_ns=batch_ns, lanes=chosen)
 
 
-def _choose_lanes(run: _Lanes, shortest_deadline_ns: int) -> Lanes:
+def _choose_lanes(run: _Lanes, size: int, shortest_deadline_ns: int) -> Lanes:
     """In turn, and the best of each: what else the machine does while it starts disturbs single measurements."""
     tried = choices(run.cores.count)
     if len(tried) == 1:
         return tried[0]
-    rounds = [{lanes: min(run.times_ns(lanes, 1)) for lanes in tried} for _ in range(ROUNDS)]
-    frame_ns = {lanes: min(took[lanes] for took in rounds) for lanes in tried}
-    log.info("a frame takes %s", ", ".join(f"{ns / 1e6:.1f} ms with {lanes}" for lanes, ns in frame_ns.items()))
-    return choose(frame_ns, shortest_deadline_ns=shortest_deadline_ns)
+    rounds = [{lanes: min(run.times_ns(lanes, size)) for lanes in tried} for _ in range(ROUNDS)]
+    batch_ns = {lanes: min(took[lanes] for took in rounds) for lanes in tried}
+    log.info("a batch takes %s", ", ".join(f"{ns / 1e6:.1f} ms with {lanes}" for lanes, ns in batch_ns.items()))
+    return choose(batch_ns, shortest_deadline_ns=shortest_deadline_ns)
 
 
 class _Lanes:
@@ -91,6 +97,10 @@ class _Lanes:
         self.cores = cores
         self._scorer = scorer
         self._clock = clock
+
+    def batch_ns(self, lanes: Lanes, size: int) -> int:
+        """How long such a batch usually takes."""
+        return median_low(self.times_ns(lanes, size))
 
     def times_ns(self, lanes: Lanes, size: int) -> list[int]:
         """How long batches of this size take while all lanes run one."""
@@ -104,12 +114,13 @@ class _Lanes:
 
     def _times(self, pictures: list[Image], threads: int) -> list[int]:
         self.cores.compute_with(threads)
-        self._scorer.encode(pictures)  # the first run allocates and compiles
+        self._time(pictures)  # the first run allocates and compiles
         return [self._time(pictures) for _ in range(REPEATS)]
 
     def _time(self, pictures: list[Image]) -> int:
         start_ns = self._clock.monotonic_ns()
         self._scorer.encode(pictures)
+        self.cores.finish()
         return self._clock.monotonic_ns() - start_ns
 
 

@@ -2,7 +2,7 @@
 
 Started by daemon.supervisor with its configuration on standard input, at once or (a standby) when its
 predecessor is lost. It ends when standard input does (finishing what it holds), or with its parent. Only the
-scorer touches the GPU: the main thread; on a CPU its further lanes are threads beside it.
+scorer touches the GPU: its first lane is the main thread, further ones are threads beside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from daemon.records import Records
 from daemon.scoring_loop import ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
-from daemon.warmup import ONE, Cores, WarmUp, warm_up
+from daemon.warmup import Cores, WarmUp, warm_up
 from daemon.worker_config import WorkerConfig, WorkerConfigError
 
 log = logging.getLogger(__name__)
@@ -228,10 +228,9 @@ class Worker:
 
 
 def _cores(scorer: core.Scorer) -> Cores:
-    """What lanes share out; a GPU does a batch at a time, of whatever size."""
-    if scorer.encoder.device != "cpu":
-        return ONE
-    return Cores(count=core.compute_threads(), compute_with=core.compute_with)
+    if scorer.encoder.device == "cpu":
+        return Cores(count=core.compute_threads(), compute_with=core.compute_with)
+    return Cores(count=2, finish=partial(core.finish, scorer.encoder.torch_device))
 
 
 def read_config() -> WorkerConfig | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -59,3 +61,16 @@ def test_a_replayed_graph_gives_what_the_function_gives_and_keeps_earlier_result
         results = [run(batch)[0] for batch in batches]
         for batch, result in zip(batches, results, strict=True):
             torch.testing.assert_close(result, 2 * batch)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs take a GPU, and this machine has none")
+def test_threads_that_replay_one_graph_side_by_side_each_get_their_own_results():
+    run = Bucketed(torch.inference_mode()(lambda batch: (2 * batch,)), buckets=(4,), capture=True)
+
+    def all_of(seed: int) -> bool:
+        with torch.inference_mode():
+            batches = [torch.full((4, 4096), float(100 * seed + step), device="cuda") for step in range(50)]
+            return all(bool((run(batch)[0] == 2 * batch).all()) for batch in batches)
+
+    with ThreadPoolExecutor(4) as lanes:
+        assert all(lanes.map(all_of, range(4)))

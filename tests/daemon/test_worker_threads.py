@@ -506,21 +506,32 @@ def test_warm_up_gives_every_lane_its_share_of_the_cores():
     cores = Cores(count=4, compute_with=lambda threads: told.append((threading.current_thread(), threads)))
     warmed = warm_up(scorer, max_size=1, shortest_deadline_ns=1, clock=CLOCK, lanes=2, cores=cores)
     assert warmed.lanes == Lanes(count=2, threads=2)
-    assert {threads for _, threads in told} == {2}
-    assert len({thread for thread, _ in told}) == 2
+    assert told[0] == (threading.current_thread(), 4)  # the sizes of a batch are measured in one lane
+    assert told[-1] == (threading.current_thread(), 2)
+    assert {threads for thread, threads in told if thread is not threading.current_thread()} == {2}
 
 
 def test_warm_up_takes_as_many_lanes_as_bring_frames():
     """A scorer of a machine whose four cores each do a frame in 10 ms, and share one frame out in vain."""
+    cores = Cores(count=4)
     warmed = warm_up(
-        SleepingScorer(0.01),
-        max_size=1,
-        shortest_deadline_ns=10**12,
-        clock=CLOCK,
-        lanes=0,
-        cores=Cores(count=4, compute_with=lambda threads: None),
+        SleepingScorer(0.01), max_size=1, shortest_deadline_ns=10**12, clock=CLOCK, lanes=0, cores=cores
     )
     assert warmed.lanes == Lanes(count=4, threads=1)
+    assert set(warmed.batch_ns) == {1}
+
+
+def test_warm_up_waits_until_a_batch_is_computed_before_it_looks_at_the_clock():
+    """A GPU's call returns at once; without the wait every batch would seem to take no time."""
+    clock = SteppedClock()
+
+    def computing() -> None:
+        clock.ahead_ns += 40_000_000
+
+    warmed = warm_up(
+        FakeScorer(), max_size=1, shortest_deadline_ns=10**12, clock=clock, lanes=1, cores=Cores(finish=computing)
+    )
+    assert warmed.batch_ns[1] >= 40_000_000
 
 
 def test_warm_up_runs_every_size_that_may_come():
