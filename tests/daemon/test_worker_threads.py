@@ -189,7 +189,7 @@ def test_a_lane_that_leaves_frames_behind_wakes_the_next():
     waiting, taken = BatchQueue(max_size=8, max_delay_ns=10**12, clock=CLOCK), []
     waiting.expect()
     waiting.expect()
-    takers = [threading.Thread(target=lambda: taken.append(waiting.take(20.0))) for _ in range(2)]
+    takers = [threading.Thread(target=lambda: taken.append(waiting.take(60.0)), daemon=True) for _ in range(2)]
     for taker in takers:
         taker.start()
     waiting.arrive(frame("a"))  # another is on its way, so that nobody takes this one yet
@@ -495,10 +495,11 @@ def test_progress_is_the_slowest_lanes_and_the_oldest_batch_tells_how_long_it_ru
     told.turned(1)
     told.busy(CLOCK.monotonic_ns() - 5_000_000_000, 1)
     told.busy(CLOCK.monotonic_ns(), 0)
-    told.busy(None, 0)
     status = told.status(StagedBanks().status())
     assert (status.progress, status.lanes) == (1, 2)
     assert status.busy_ms >= 5000
+    told.busy(None, 1)
+    assert told.status(StagedBanks().status()).busy_ms < 5000
 
 
 def test_warm_up_gives_every_lane_its_share_of_the_cores():
