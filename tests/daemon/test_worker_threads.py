@@ -185,14 +185,14 @@ def test_a_frame_that_will_not_come_no_longer_holds_up_the_others():
 
 
 def test_a_lane_that_leaves_frames_behind_wakes_the_next():
-    """Both wait; one frame's arrival wakes one of them, who finds two and takes its half."""
+    """Both wait for the second of two frames; its arrival wakes one of them, who takes its half."""
     waiting, taken = BatchQueue(max_size=8, max_delay_ns=10**12, clock=CLOCK), []
     waiting.expect()
     waiting.expect()
+    waiting.arrive(frame("a"))
     takers = [threading.Thread(target=lambda: taken.append(waiting.take(60.0)), daemon=True) for _ in range(2)]
     for taker in takers:
         taker.start()
-    waiting.arrive(frame("a"))  # another is on its way, so that nobody takes this one yet
     until(lambda: waiting._takers == 2)
     waiting.arrive(frame("b"))
     for taker in takers:
