@@ -18,6 +18,7 @@ ALL = (
     "vit_l_plain_form",
     "latency_throughput",
     "report_speed",
+    "enrol_speed",
 )
 SAVED = Path(__file__).parent / "results"
 

@@ -1,7 +1,7 @@
 """The report of a real run, and a picture of it as Chromium shows it: `docs/images/report.png`.
 
 The demo's line and pictures, with what happens on a line in between: a calibration, a moved threshold, frames that
-arrive damaged. Needs Chromium.
+arrive damaged, a lamp that grows dark until somebody changes it. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ RATE_HZ = 5.0
 DEADLINE_MS = 3000
 WIDTH, HEIGHT = 1000, 3050
 SHRINK = 0.7
-BEFORE, BETWEEN, AFTER = (100, 7, 1), (100, 7, 1), (80, 6, 2)
+BEFORE, BETWEEN, AFTER, DARK, MENDED = (100, 7, 1), (100, 7, 1), (60, 4, 1), (70, 3, 0), (60, 3, 1)
 """Good pictures, local and global defects of each stretch."""
+LAMP = 0.87
+"""How much light is left of the old lamp's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,12 +55,14 @@ def run(folder: Path) -> Path:
     with Service(folder, lines=lines, cameras={"loom-4": 4}, extra='\n[log]\nformat = "text"\n') as service:
         service.wait_for("worker")
         good = [str(picture.path) for picture in textile.references(68, seed=SEED)]
-        started = time.monotonic()
         change = ("--line", "4", "--wait", "60", "--json")
         service.admin("enroll", *change, "--why", "first linen of the season", *good[:8])
         service.wait_until_ready()
+        started = time.monotonic()
         pictures = iter(
-            textile.stream(*(sum(each) for each in zip(BEFORE, BETWEEN, AFTER, strict=True)), seed=SEED)
+            textile.stream(
+                *(sum(each) for each in zip(BEFORE, BETWEEN, AFTER, DARK, MENDED, strict=True)), seed=SEED
+            )
         )
         sender = NativeSender(service.ingest, "loom-4", window=8)
         send(sender, [next(pictures) for _ in range(sum(BEFORE))])
@@ -66,20 +70,28 @@ def run(folder: Path) -> Path:
         send(sender, [next(pictures) for _ in range(sum(BETWEEN))], damaged=3)
         service.admin("threshold", *change, "--max-false-rejects", "0.04", "--max-reviews", "0.08",
                       "--why", "a person looks at what is close")  # fmt: skip
+        send(sender, [next(pictures) for _ in range(sum(AFTER))])
+        send(sender, [next(pictures) for _ in range(sum(DARK))], light=LAMP)
+        service.admin("drift", "--line", "4", "--reset", "--wait", "60", "--json", "--why", "a new lamp")
         send(sender, list(pictures))
         sender.close()
         report = folder / "report.html"
-        seconds = time.monotonic() - started + 5
+        seconds = time.monotonic() - started
         service.admin("report", "--line", "4", "--since", f"{seconds:.0f}s", "--out", str(report))
         service.stop()
     return report
 
 
-def send(sender: NativeSender, pictures: Sequence[textile.Picture], *, damaged: int = 0) -> None:
-    """Send at a steady rate and wait for every verdict. damaged: how many arrive cut off. Raises ServiceFailed."""
+def send(
+    sender: NativeSender, pictures: Sequence[textile.Picture], *, damaged: int = 0, light: float = 1.0
+) -> None:
+    """Send at a steady rate and wait for every verdict. Raises ServiceFailed.
+
+    damaged: how many arrive cut off. light: of the pictures' own.
+    """
     for index, picture in enumerate(pictures):
         due = time.monotonic() + 1 / RATE_HZ
-        data = picture.path.read_bytes()
+        data = picture.path.read_bytes() if light == 1.0 else darker(picture.path, light)
         cut = len(data) // 2 if index < damaged else len(data)
         sender.send(Shot(payload=data[:cut], enc="jpeg", part=picture.path.stem))
         while (wait_s := due - time.monotonic()) > 0 or not sender.has_room:
@@ -87,6 +99,15 @@ def send(sender: NativeSender, pictures: Sequence[textile.Picture], *, damaged: 
     while sender.unanswered:
         if sender.receive(30.0) is None:
             raise ServiceFailed(f"{sender.unanswered} frames were never answered")
+
+
+def darker(path: Path, light: float) -> bytes:
+    """The picture as a JPEG under so much of its light."""
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise ServiceFailed(f"expected a picture, got {path}")
+    _, data = cv2.imencode(".jpg", (picture * light).astype(np.uint8), (cv2.IMWRITE_JPEG_QUALITY, 97))
+    return data.tobytes()
 
 
 def photograph(page: Path, out: Path, *, dark: bool = False) -> None:

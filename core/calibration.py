@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import betaincinv, stdtrit
 
-from core.decide import Thresholds, ThresholdState
+from core.decide import Thresholds, ThresholdState, check_band
 from core.errors import CalibrationError
 
 LEAST_MARGIN = 0.5
@@ -51,15 +51,8 @@ class Calibration:
         Raises LookupError, TypeError, ValueError or CalibrationError for fields that are none.
         """
         lists = ("reference_scores", "calibration_scores", "calibration_sources")
-        thresholds = fields["thresholds"]
-        state = ThresholdState(thresholds["state"])
-        return cls(
-            **{
-                **fields,
-                **{name: tuple(fields.get(name, ())) for name in lists},
-                "thresholds": Thresholds(reject=thresholds["reject"], review=thresholds["review"], state=state),
-            }
-        )
+        thresholds = Thresholds(**{**fields["thresholds"], "state": ThresholdState(fields["thresholds"]["state"])})
+        return cls(**{**fields, **{name: tuple(fields.get(name, ())) for name in lists}, "thresholds": thresholds})
 
     def p_value(self, score: float) -> float | None:
         """Conformal p-value of a score, in (0, 1]; None while nothing is promised or the score is not finite."""
@@ -110,14 +103,28 @@ def provisional_margin(n: int) -> float:
     return max(LEAST_MARGIN, predictive - (n - 1) / math.sqrt(n))
 
 
-def provisional(reference_scores: Sequence[float]) -> Calibration:
-    """A threshold from leave-one-out scores alone. Raises CalibrationError unless there are some, all finite."""
+def provisional(
+    reference_scores: Sequence[float],
+    *,
+    max_false_rejects: float | None = None,
+    max_reviews: float | None = None,
+) -> Calibration:
+    """A threshold from leave-one-out scores alone. Raises CalibrationError unless there are some, all finite.
+
+    max_false_rejects, max_reviews: chosen already, for when there are samples that carry them.
+    """
     scores = _finite(reference_scores)
     threshold = max(scores) + provisional_margin(len(scores))
     return Calibration(
         reference_scores=scores,
         calibration_scores=(),
-        thresholds=Thresholds(reject=threshold, review=threshold, state=ThresholdState.PROVISIONAL),
+        thresholds=Thresholds(
+            reject=threshold,
+            review=threshold,
+            state=ThresholdState.PROVISIONAL,
+            max_false_rejects=max_false_rejects,
+            max_reviews=max_reviews,
+        ),
         expected_false_rejects=1.0 / (len(scores) + 1),
         upper_false_rejects=None,
     )
@@ -129,31 +136,59 @@ def calibrated(
     *,
     max_false_rejects: float | None = None,
     max_reviews: float | None = None,
+    firm: bool = True,
     sources: Sequence[str] = (),
 ) -> Calibration:
     """A threshold with a conformal promise on the mean false-reject rate.
 
     max_false_rejects: P in (0, 1). None takes 1 %, or the least these samples can carry where that is more.
-    max_reviews: Q >= P, of good parts that are reviewed or rejected; None makes no review band.
-    sources: sha256 of the samples' bytes.
+    max_reviews: Q >= P, of good parts that are reviewed or rejected; None, or P, makes no review band.
+    firm: whether a P or Q that the samples cannot carry is refused. Otherwise it stays chosen, and the threshold
+    is provisional, at the least rate that they can carry, until there are more. sources: sha256 of their bytes.
 
-    Raises CalibrationError (with `.needed`) for an explicit P or Q below 1/(n + 1).
+    Raises CalibrationError (with `.needed`) for a firm P or Q below 1/(n + 1).
     """
     scores = _finite(calibration_scores)
+    max_reviews = _band(max_false_rejects, max_reviews)
+    least = 1.0 / (len(scores) + 1)
     promised = max_false_rejects
     if promised is None:
-        least = max(DEFAULT_FALSE_REJECTS, 1.0 / (len(scores) + 1))
-        promised = least if max_reviews is None else min(least, max_reviews)
-    thresholds = thresholds_at(scores, max_false_rejects=promised, max_reviews=max_reviews)
+        by_default = max(DEFAULT_FALSE_REJECTS, least)
+        promised = by_default if max_reviews is None else min(by_default, max_reviews)
+    carried = firm or needed_samples(promised) <= len(scores)  # Q is at least P
+    if carried:
+        thresholds = thresholds_at(scores, max_false_rejects=promised, max_reviews=max_reviews)
+    else:
+        band = None if max_reviews is None else max(least, max_reviews)
+        thresholds = thresholds_at(scores, max_false_rejects=least, max_reviews=band)
+        thresholds = replace(thresholds, state=ThresholdState.PROVISIONAL)
     rate = rate_above(thresholds.reject, scores)
     return Calibration(
         reference_scores=_finite(reference_scores),
         calibration_scores=scores,
-        thresholds=thresholds,
+        thresholds=replace(thresholds, max_false_rejects=max_false_rejects, max_reviews=max_reviews),
         expected_false_rejects=rate.expected,
-        upper_false_rejects=rate.upper,
+        upper_false_rejects=rate.upper if carried else None,
         calibration_sources=tuple(sources),
     )
+
+
+def chosen_rates(thresholds: Thresholds, good_scores: Sequence[float]) -> tuple[float | None, float | None]:
+    """(P, Q) that a person chose for these thresholds, each None where nobody did.
+
+    good_scores: of the samples outside the bank that they belong to. Thresholds from before rates were kept do not
+    say what was chosen: calibrated ones that lie elsewhere than by default stand for what their samples say.
+    """
+    named = thresholds.max_false_rejects, thresholds.max_reviews
+    if named != (None, None) or thresholds.state is not ThresholdState.CALIBRATED or len(good_scores) == 0:
+        return named
+    by_default = calibrated([0.0], good_scores).thresholds
+    if (thresholds.reject, thresholds.review) == (by_default.reject, by_default.review):
+        return named
+    reviews = None
+    if thresholds.review < thresholds.reject:
+        reviews = rate_above(thresholds.review, good_scores).expected
+    return rate_above(thresholds.reject, good_scores).expected, reviews
 
 
 def thresholds_at(
@@ -165,14 +200,16 @@ def thresholds_at(
 
     Raises CalibrationError for a rate outside (0, 1), for Q < P, and (with `.needed`) for one below 1/(n + 1).
     """
-    if max_reviews is not None and max_reviews < max_false_rejects:
-        raise CalibrationError(
-            f"reviews count rejects as well, so their rate cannot be below that of rejects: "
-            f"got {max_reviews:g} < {max_false_rejects:g}"
-        )
+    check_band(max_false_rejects, max_reviews)
     reject = threshold_at(good_scores, max_false_rejects)
     review = reject if max_reviews is None else threshold_at(good_scores, max_reviews)
-    return Thresholds(reject=reject, review=review, state=ThresholdState.CALIBRATED)
+    return Thresholds(
+        reject=reject,
+        review=review,
+        state=ThresholdState.CALIBRATED,
+        max_false_rejects=max_false_rejects,
+        max_reviews=_band(max_false_rejects, max_reviews),
+    )
 
 
 def threshold_at(good_scores: Sequence[float], promised: float) -> float:
@@ -189,6 +226,17 @@ def needed_samples(max_false_rejects: float) -> int:
     return math.ceil(1.0 / max_false_rejects - 1e-9) - 1
 
 
+def lacking(thresholds: Thresholds, samples: int) -> tuple[float, int] | None:
+    """(the strictest rate that was chosen for provisional thresholds, how many good samples it lacks).
+
+    samples: outside the bank, so far. None where nothing was chosen, or all of it is carried.
+    """
+    chosen = [rate for rate in (thresholds.max_false_rejects, thresholds.max_reviews) if rate is not None]
+    if thresholds.state is not ThresholdState.PROVISIONAL or not chosen:
+        return None
+    return min(chosen), max(0, needed_samples(min(chosen)) - samples)
+
+
 def check_promise(max_false_rejects: float, samples: int) -> None:
     """Raise CalibrationError unless `samples` good samples outside the bank can carry the promise."""
     if not 0.0 < max_false_rejects < 1.0:
@@ -201,6 +249,11 @@ def check_promise(max_false_rejects: float, samples: int) -> None:
             f"got {samples}{least}",
             needed=needed,
         )
+
+
+def _band(max_false_rejects: float | None, max_reviews: float | None) -> float | None:
+    """Q, None where it is P: a band in which nothing lies is none."""
+    return None if max_reviews == max_false_rejects else max_reviews
 
 
 def _finite(scores: Sequence[float]) -> tuple[float, ...]:

@@ -36,12 +36,19 @@ class Thresholds:
     A score above `reject` rejects, a score above `review` and not above `reject` asks for a person. They
     are equal unless someone asks for a review band.
 
-    Raises CalibrationError unless both are finite and `review <= reject`.
+    max_false_rejects, max_reviews: the rates of good parts that a person chose for them, in (0, 1); None where
+    nobody did. A score means nothing to another bank, a rate does: these go over to it. Provisional thresholds
+    keep what was chosen too, until there are samples that carry it.
+
+    Raises CalibrationError unless both thresholds are finite, `review <= reject`, and the rates lie within (0, 1)
+    with `max_false_rejects <= max_reviews`.
     """
 
     reject: float
     review: float
     state: ThresholdState
+    max_false_rejects: float | None = None
+    max_reviews: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.reject) and math.isfinite(self.review)):
@@ -51,6 +58,19 @@ class Thresholds:
                 f"the review threshold must not lie above the reject threshold, "
                 f"got review={self.review} > reject={self.reject}"
             )
+        for rate in (self.max_false_rejects, self.max_reviews):
+            if rate is not None and not 0.0 < rate < 1.0:
+                raise CalibrationError(f"expected a rate of good parts between 0 and 1, got {rate}")
+        check_band(self.max_false_rejects, self.max_reviews)
+
+
+def check_band(max_false_rejects: float | None, max_reviews: float | None) -> None:
+    """Raise CalibrationError for a rate of reviews, which count rejects as well, below that of rejects."""
+    if max_false_rejects is not None and max_reviews is not None and max_reviews < max_false_rejects:
+        raise CalibrationError(
+            f"reviews count rejects as well, so their rate cannot be below that of rejects: "
+            f"got {max_reviews:g} < {max_false_rejects:g}"
+        )
 
 
 def decide(score: float, thresholds: Thresholds) -> Decision:

@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """Bytes. allocated: held by this process's tensors. reserved: taken from the driver by it, whether used or not.
+    """Bytes.
 
-    free, total: of the device as a whole, whoever uses it.
+    allocated: held by this process's tensors. reserved: taken from the driver by it, whether used or not. free,
+    total: of the device as a whole, whoever uses it.
     """
 
     allocated: int

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from core.bank import PreparedBank, ReferenceBank, check_belongs
 from core.bank_building import BuiltBank, Progress, build_bank, now
-from core.calibration import Calibration, calibrated, check_promise, rate_above
-from core.decide import Thresholds
+from core.calibration import calibrated, check_promise, chosen_rates, provisional
+from core.decide import Thresholds, check_band
 from core.enrolment_checks import check_samples, check_switches, split_samples
 from core.errors import EnrolmentError
 from core.flow import Sample
@@ -69,6 +69,8 @@ def enrol(
     shots: int | None = None,
     calibration: Sequence[Sample] = (),
     max_false_rejects: float | None = None,
+    max_reviews: float | None = None,
+    firm: bool = True,
     match: MatchOptions | None = None,
     text_weight: float | None = None,
     roi: npt.NDArray[np.generic] | None = None,
@@ -79,8 +81,8 @@ def enrol(
 
     samples: good parts, one size, no duplicates. shots: how many of them become references (the first K; the
     rest join the calibration). calibration: good parts outside the bank; with any, the threshold is
-    calibrated, else provisional. max_false_rejects: P; only an explicit P can be refused. object_name, embed:
-    for methods with words, see core.text; a product without a name is called "object".
+    calibrated, else provisional. max_false_rejects, max_reviews, firm: see core.calibration.calibrated.
+    object_name, embed: for methods with words, see core.text; a product without a name is called "object".
 
     match: None takes the preset's. text_weight: of the words beside the bank. roi: (H, W) mask of the samples'
     size, not 0 where the line inspects; None inspects all.
@@ -89,8 +91,8 @@ def enrol(
     """
     references, outside = split_samples(samples, shots, calibration)
     check_samples([*references, *outside])
-    if max_false_rejects is not None:
-        check_promise(max_false_rejects, len(outside))
+    rates = (max_false_rejects, max_reviews)
+    _check_rates(rates, len(outside), firm=firm)
     match = match or scorer.encoder.spec.match
     check_switches(scorer, match, text_weight)
     region = None
@@ -107,7 +109,7 @@ def enrol(
         embed=embed,
         tell=progress or _silent,
     )
-    return _with_promise(scorer, _looked_at(built, references), outside, max_false_rejects, None, progress)
+    return _with_promise(scorer, _looked_at(built, references), outside, rates, firm=firm, progress=progress)
 
 
 def re_enrol(
@@ -116,14 +118,16 @@ def re_enrol(
     references: Sequence[Sample],
     *,
     calibration: Sequence[Sample] = (),
+    thresholds: Thresholds | None = None,
     embed: Embed | None = None,
     progress: Progress | None = None,
 ) -> Enrolment:
     """The same product from other references; all that was chosen for `bank` stays as it was.
 
     The bank is built anew: what a thinned bank keeps of one reference depends on all others, so tokens cannot be
-    taken out or put in (docs/notes/0018-enrolment.md). calibration: pictures outside it, scored anew; with any,
-    the rates stay those of a calibrated `bank`, or the least that fewer pictures can promise; none: provisional.
+    taken out or put in (docs/notes/0018-enrolment.md). calibration: pictures outside it, scored anew. thresholds:
+    whose rates stay (core.calibration.chosen_rates), where somebody moved them since; None: those of `bank`. Rates
+    that fewer pictures cannot carry stay chosen, and the threshold is provisional.
 
     Raises as `enrol` does, and MismatchError for a bank of another scorer.
     """
@@ -142,8 +146,8 @@ def re_enrol(
         embed=embed,
         tell=progress or _silent,
     )
-    rejects, reviews = _rates(header.calibration, len(calibration))
-    return _with_promise(scorer, _looked_at(built, references), calibration, rejects, reviews, progress)
+    rates = chosen_rates(thresholds or bank.thresholds, header.calibration.calibration_scores)
+    return _with_promise(scorer, _looked_at(built, references), calibration, rates, firm=False, progress=progress)
 
 
 def _looked_at(built: BuiltBank, references: Sequence[Sample]) -> Enrolment:
@@ -165,20 +169,27 @@ def _with_promise(
     scorer: Scorer,
     enrolment: Enrolment,
     outside: Sequence[Sample],
-    max_false_rejects: float | None,
-    max_reviews: float | None,
+    rates: tuple[float | None, float | None],
+    *,
+    firm: bool,
     progress: Progress | None,
 ) -> Enrolment:
-    """Calibrated on good samples outside the bank, where there are any."""
+    """Calibrated on good samples outside the bank, where there are any. rates: (P, Q) as they were chosen."""
+    rejects, reviews = rates
     if not outside:
         few = few_references(enrolment.bank.header.shots)
-        return replace(enrolment, findings=(*enrolment.findings, *few))
+        waiting = provisional(enrolment.scores, max_false_rejects=rejects, max_reviews=reviews)
+        header = replace(enrolment.bank.header, calibration=waiting)
+        return replace(
+            enrolment, bank=replace(enrolment.bank, header=header), findings=(*enrolment.findings, *few)
+        )
     promised = recalibrate(
         scorer,
         enrolment.bank,
         outside,
-        max_false_rejects=max_false_rejects,
-        max_reviews=max_reviews,
+        max_false_rejects=rejects,
+        max_reviews=reviews,
+        firm=firm,
         progress=progress,
     )
     return replace(
@@ -189,16 +200,12 @@ def _with_promise(
     )
 
 
-def _rates(calibration: Calibration, samples: int) -> tuple[float | None, float | None]:
-    """(P, Q) that a bank was calibrated to, no less than `samples` can promise; None where it promised nothing."""
-    good, thresholds = calibration.calibration_scores, calibration.thresholds
-    if not good or not samples:
-        return None, None
-    least = 1.0 / (samples + 1)
-    rejects = max(least, rate_above(thresholds.reject, good).expected)
-    if thresholds.review == thresholds.reject:
-        return rejects, None
-    return rejects, max(least, rate_above(thresholds.review, good).expected)
+def _check_rates(rates: tuple[float | None, float | None], samples: int, *, firm: bool) -> None:
+    """Raise CalibrationError for rates that make no band, or a firm one that the samples cannot carry."""
+    check_band(*rates)
+    for rate in rates:
+        if firm and rate is not None:
+            check_promise(rate, samples)
 
 
 def recalibrate(
@@ -208,13 +215,14 @@ def recalibrate(
     *,
     max_false_rejects: float | None = None,
     max_reviews: float | None = None,
+    firm: bool = True,
     keep_earlier: bool = True,
     progress: Progress | None = None,
 ) -> Enrolment:
     """Calibrate a bank's threshold on good samples outside it; its tokens and rule stay as they are.
 
     Earlier calibration samples of the bank still count, each once, unless `keep_earlier` is False: after a drift
-    they are not what good parts look like any more. max_reviews: see core.calibration.calibrated.
+    they are not what good parts look like any more. max_reviews, firm: see core.calibration.calibrated.
 
     Raises as `enrol` does.
     """
@@ -230,15 +238,14 @@ def recalibrate(
     earlier = before.calibration_scores if keep_earlier else ()
     sources = before.calibration_sources if keep_earlier else ()
     fresh = [sample for sample in samples if sample.sha256 not in sources]
-    for rate in (max_false_rejects, max_reviews):
-        if rate is not None:
-            check_promise(rate, len(earlier) + len(fresh))
+    _check_rates((max_false_rejects, max_reviews), len(earlier) + len(fresh), firm=firm)
     scores = _score(scorer, scorer.prepare(bank), fresh, progress or _silent)
     calibration = calibrated(
         before.reference_scores,
         (*earlier, *scores),
         max_false_rejects=max_false_rejects,
         max_reviews=max_reviews,
+        firm=firm,
         sources=(*sources, *(sample.sha256 for sample in fresh)),
     )
     return Enrolment(

@@ -71,7 +71,8 @@ class Bucketed:
         whole = padded(batch, self.bucket(rows))
         if not self._capture:
             return tuple(result[:rows] for result in self._forward(whole))
-        with self._asking, torch.cuda.device_of(batch):  # a graph is captured on the thread's device
+        with self._asking, torch.cuda.device_of(batch):  # type: ignore[no-untyped-call]
+            # a graph is captured on the thread's device
             graph = self._graph(whole)
             graph.batch.copy_(whole)
             graph.graph.replay()

@@ -83,7 +83,8 @@ def tiled_cosines(tokens: torch.Tensor, banks: Sequence[torch.Tensor]) -> torch.
     tiles = triton.cdiv(length, TOKENS)
     parts = _parts(tiles * count, max(bank.shape[0] for bank in held), tokens.device)
     largest = torch.empty(count, parts, length, dtype=torch.float32, device=tokens.device)
-    with torch.cuda.device_of(tokens):  # Triton launches on the thread's device; on a CPU this does nothing
+    # Triton launches on the thread's device; on a CPU this does nothing.
+    with torch.cuda.device_of(tokens):  # type: ignore[no-untyped-call]
         _largest_products[(tiles, parts, count)](
             tokens,
             torch.tensor([bank.data_ptr() for bank in held], dtype=torch.int64, device=tokens.device),

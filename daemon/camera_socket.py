@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from daemon.authorized_keys import Role
-from daemon.curve import HANDSHAKE_S, Guard, leave_open
+from daemon.curve import HANDSHAKE_S, SETTLED_S, Guard, leave_open
 from daemon.id_probe import IdProbe
 from daemon.observer import Observer
 
@@ -70,7 +71,7 @@ class CameraSocket:
     ) -> None:
         self._observer = observer
         self._secured = guard is not None
-        self._connected: set[int] = set()
+        self._accepted_at: dict[int, float] = {}
         self._watching = threading.Lock()
         self._held: dict[bytes, deque[bytes]] = {}
         self._held_count = 0
@@ -98,7 +99,21 @@ class CameraSocket:
     def connections(self) -> int:
         """TCP connections now, handshakes under way included. Safe to call from any thread."""
         self.watch_connections()
-        return len(self._connected)
+        return len(self._accepted_at)
+
+    def places_taken(self, let_in: int) -> int:
+        """Places that cameras hold besides the connection that asks for one. Safe to call from any thread.
+
+        let_in: how many were let in during the last SETTLED_S. Who is connected longer than that was let in. Of
+        the younger ones no more than `let_in` were: the rest were refused, or never finish their handshake, and
+        take nobody's place until libzmq closes them.
+        """
+        self.watch_connections()
+        long_ago = time.monotonic() - SETTLED_S
+        with self._watching:
+            settled = sum(accepted_at < long_ago for accepted_at in self._accepted_at.values())
+            younger = len(self._accepted_at) - settled - 1
+        return settled + min(max(younger, 0), let_in)
 
     @property
     def held(self) -> int:
@@ -159,9 +174,9 @@ class CameraSocket:
     def _note_event(self, message: Mapping[str, Any]) -> None:
         event, descriptor = message["event"], message["value"]
         if event == zmq.EVENT_ACCEPTED:
-            self._connected.add(descriptor)
+            self._accepted_at[descriptor] = time.monotonic()
         elif event == zmq.EVENT_DISCONNECTED:
-            self._connected.discard(descriptor)
+            self._accepted_at.pop(descriptor, None)
         if event in _EVENTS:
             self._observer.connection(_EVENTS[zmq.Event(event)])
 

@@ -2,7 +2,8 @@
 
 A request is a folder `STATE/captures/<line>/<id>` with a `request.json`. The worker writes `NNN.png|jpg`, then
 `NNN.json` beside it (so a picture that has its JSON is whole), after the frame's answer has left: capturing is
-never in the way of a verdict. A request ends when it is full, when it expires, or when its folder is gone.
+never in the way of a verdict. A request ends when it is full, when it expires, or when its folder is gone; a
+worker that takes the place of another goes on where that one was.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class CaptureRequest:
 
     def arrived(self) -> list[CapturedFrame]:
         """The frames that are there, in the order they were scored."""
-        return [_read(path) for path in sorted(self.folder.glob("[0-9]*.json"))]
+        return [_read(path) for path in sorted(_numbered(self.folder, ".json"), key=_number)]
 
     def close(self) -> None:
         """Withdraw the request."""
@@ -80,7 +81,7 @@ class _Open:
     folder: Path
     left: int
     expires_at: datetime
-    taken: int = 0
+    next_number: int
 
 
 class Captures:
@@ -108,7 +109,7 @@ class Captures:
         if not request.folder.is_dir():  # withdrawn since the last look
             request.left = 0
             return
-        name = f"{request.taken:03d}"
+        name = f"{request.next_number:03d}"
         picture = request.folder / f"{name}{picture_suffix(frame.header.encoding)}"
         write_durably(picture, picture_bytes(frame))
         height, width = frame.image.shape[:2]
@@ -124,7 +125,7 @@ class Captures:
             height=height,
         )
         write_durably(request.folder / f"{name}.json", json.dumps(asdict(captured), default=str).encode())
-        request.taken += 1
+        request.next_number += 1
         request.left -= 1
 
     def _look(self) -> None:
@@ -142,7 +143,7 @@ class Captures:
             try:
                 wanted = json.loads(path.read_text(encoding="utf-8"))
                 expires_at = datetime.fromisoformat(wanted["expires_at"])
-                request = _Open(folder=path.parent, left=int(wanted["count"]), expires_at=expires_at)
+                request = _resumed(path.parent, int(wanted["count"]), expires_at)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("the capture request %s cannot be read: %s", path, error)
                 continue
@@ -150,6 +151,25 @@ class Captures:
                 yield request
             else:  # its asker was killed
                 shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _resumed(folder: Path, count: int, expires_at: datetime) -> _Open:
+    """A request with what is in its folder already: of a worker before this one, which may have died at it."""
+    numbers = [_number(path) for path in _numbered(folder)]
+    return _Open(
+        folder=folder,
+        left=count - len(_numbered(folder, ".json")),
+        expires_at=expires_at,
+        next_number=max(numbers, default=-1) + 1,  # past a picture without its JSON as well: nobody may read it
+    )
+
+
+def _numbered(folder: Path, suffix: str = ".*") -> list[Path]:
+    return list(folder.glob(f"[0-9]*{suffix}"))
+
+
+def _number(path: Path) -> int:
+    return int(path.stem)
 
 
 def _read(path: Path) -> CapturedFrame:

@@ -39,8 +39,8 @@ _OPEN_DOMAIN = "aprilgan.open"
 _POLL_MS = 100
 HANDSHAKE_S = 5.0
 """libzmq's HANDSHAKE_IVL: when a connection that was not let in is closed."""
-_EARLY_S = 0.05
-"""Its clock began to run before we were asked; a place that is taken for free would be one too many."""
+SETTLED_S = HANDSHAKE_S + 0.5
+"""Whoever is connected this long was let in; libzmq's timer may be late where the machine is busy."""
 
 
 def server_pair(settings: Settings) -> KeyPair:
@@ -98,7 +98,7 @@ class ZapHandler(threading.Thread):
     """Answers libzmq's question about every connection of a socket with a domain.
 
     ring: who is authorized, None without CURVE. has_room: whether one more camera may connect, given how many
-    connections were refused and are still there. Raises zmq.ZMQError if the context has a handler already.
+    were let in during the last SETTLED_S. Raises zmq.ZMQError if the context has a handler already.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class ZapHandler(threading.Thread):
         ring: KeyRing | None,
         *,
         observer: Observer,
-        has_room: Callable[[int], bool] = lambda refused: True,
+        has_room: Callable[[int], bool] = lambda let_in: True,
     ) -> None:
         super().__init__(name="zap", daemon=True)
         self._ring = ring
         self._observer = observer
         self._has_room = has_room
-        self._refused_at: deque[float] = deque()
+        self._let_in_at: deque[float] = deque()
         self._ended = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -142,11 +142,10 @@ class ZapHandler(threading.Thread):
         is_open = domain == _OPEN_DOMAIN.encode("ascii") and mechanism == [b"NULL"]
         role = Role.CAMERA if is_open else _ROLES.get(domain)
         event, refusal = "key_refused", None if is_open else self._refusal(key, role)
-        if refusal is None and role is Role.CAMERA and not self._has_room(self._still_refused()):
+        if refusal is None and role is Role.CAMERA and not self._took_a_place():
             event, refusal = "no_room", "as many cameras are connected as ingest.max_connections allows"
         if refusal is None:
             return [ZAP_VERSION, request_id, LET_IN, b"OK", (key or "").encode("ascii"), b""]
-        self._refused_at.append(time.monotonic())
         self._observer.connection(event)
         log.warning("%s may not connect: %s", address.decode("ascii", "replace"), refusal)
         return [ZAP_VERSION, request_id, NOT_NOW, b"not authorized", b"", b""]
@@ -159,11 +158,15 @@ class ZapHandler(threading.Thread):
             return self._ring.fault or f"the key {key} is no {role}'s"
         return None
 
-    def _still_refused(self) -> int:
-        """How many of the connections are refused ones that libzmq has not closed yet."""
-        while self._refused_at and time.monotonic() - self._refused_at[0] > HANDSHAKE_S - _EARLY_S:
-            self._refused_at.popleft()
-        return len(self._refused_at)
+    def _took_a_place(self) -> bool:
+        """Whether there was one for the camera that asks; remembered until its connection has settled."""
+        now = time.monotonic()
+        while self._let_in_at and now - self._let_in_at[0] > SETTLED_S:
+            self._let_in_at.popleft()
+        if not self._has_room(len(self._let_in_at)):
+            return False
+        self._let_in_at.append(now)
+        return True
 
 
 def _key(mechanism: list[bytes]) -> str | None:

@@ -32,6 +32,16 @@ class DriftAlarm:
     revision: int
     ended_at: str | None = None
 
+    @property
+    def began(self) -> datetime:
+        """When it was raised."""
+        return datetime.fromisoformat(self.at)
+
+    @property
+    def ended(self) -> datetime | None:
+        """When a person began anew, None while it stands."""
+        return None if self.ended_at is None else datetime.fromisoformat(self.ended_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineDrift:
@@ -94,7 +104,7 @@ def public(drift: LineDrift | None, test: DriftTest | None) -> dict[str, Any]:
     watched = drift is not None and test is not None
     return {
         "watched": watched,
-        "why_not": None if watched else _why_not(drift),
+        "why_not": None if watched else why_not(drift),
         "alarm": asdict(drift.alarm) if drift and drift.alarm else None,
         "evidence": round(test.level(drift.evidence), 4) if drift and test else None,
         "direction": drift.evidence.direction if drift and drift.evidence.total > 1 else None,
@@ -123,7 +133,8 @@ def from_fields(fields: Mapping[str, Any]) -> LineDrift:
     )
 
 
-def _why_not(drift: LineDrift | None) -> str:
+def why_not(drift: LineDrift | None) -> str:
+    """What a line that is not watched lacks."""
     if drift is None:
         return "no bank has scored for this line yet"
     return "its bank is not calibrated (`aprilgan-admin calibrate`)"

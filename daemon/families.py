@@ -47,8 +47,18 @@ BANK_LOADS = (
 HEATMAP_RESULTS = ("written", "skipped", "failed")
 DEPENDENCIES = ("redis", "db", "outbox")
 ROW_RESULTS = ("inserted", "ignored")
-LINE_ACTIONS = ("enroll", "calibrate", "assign", "rollback", "threshold", "drift")
+LINE_ACTIONS = (
+    *("enroll", "add-reference", "remove-reference", "propose", "calibrate"),
+    *("assign", "rollback", "threshold", "drift"),
+)
 """What daemon.record_rows.LineChange.action can be."""
+DEVICE_MEMORY = (
+    ("allocated", "cuda_memory_allocated_bytes", "GPU memory that the worker's tensors hold."),
+    ("reserved", "cuda_memory_reserved_bytes", "GPU memory that the worker has taken, used or not."),
+    ("free", "gpu_memory_free_bytes", "Memory of the GPU that nobody has taken."),
+    ("total", "gpu_memory_total_bytes", "Memory of the GPU."),
+)
+"""Keys of link.WorkerStatus.device_memory, and their metrics. Not there without a GPU."""
 DELIVERY_RESULTS = ("delivered", "failed", "refused")
 DISK_STATES = ("ok", "low", "critical", "full")
 PICTURE_CLASSES = ("accept", "review", "reject")
@@ -206,6 +216,7 @@ class Families(MetricFamilies):
         self.worker_memory = self._gauges(
             "worker_resident_memory_bytes", "Resident memory of the worker.", ("gpu",), product(workers)
         )
+        self.device_memory = {key: self._reported(name, text, ("gpu",)) for key, name, text in DEVICE_MEMORY}
         self.selftest = self._gauges(
             "selftest_success",
             "1 when the worker's golden images scored as at enrolment; 0: failed, or none enrolled yet.",

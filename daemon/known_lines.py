@@ -50,7 +50,11 @@ def _assignment(row: dict[str, Any]) -> LineAssignment:
         bank_sha256=row["bank"],
         bank_path=row["bank_path"],
         thresholds=Thresholds(
-            reject=row["reject"], review=row["review"], state=ThresholdState(row["threshold_state"])
+            reject=row["reject"],
+            review=row["review"],
+            state=ThresholdState(row["threshold_state"]),
+            max_false_rejects=row.get("max_false_rejects"),
+            max_reviews=row.get("max_reviews"),
         ),
         revision=row["revision"],
         updated_at=datetime.fromisoformat(row["updated_at"]),

@@ -73,6 +73,20 @@ class GaugeFamily(dict[tuple[str, ...], Gauge]):
                 self[values] = self._metric.labels(*values)
 
 
+class ReportedGauge:
+    """A gauge whose series exist only while somebody reports a value."""
+
+    def __init__(self, metric: Gauge) -> None:
+        self._metric = metric
+
+    def show(self, labels: Sequence[str], value: float | None) -> None:
+        """Show a value; None takes the series away."""
+        if value is None:
+            self._metric.remove(*labels)
+        else:
+            self._metric.labels(*labels).set(value)
+
+
 class MetricFamilies:
     """Makes the families of one registry, and their children as the configuration changes."""
 
@@ -105,6 +119,9 @@ class MetricFamilies:
         family = GaugeFamily(metric, children)
         self._configurable.append(family)
         return family
+
+    def _reported(self, name: str, text: str, labels: Sequence[str]) -> ReportedGauge:
+        return ReportedGauge(Gauge(name, text, labels, namespace=self._namespace, registry=self._registry))
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(name, text, namespace=self._namespace, registry=self._registry, buckets=buckets)

@@ -191,6 +191,7 @@ class PrometheusObserver(Observer):
         _set(families.selftest, gpu, status.selftest == "passed")
         _set(families.worker_memory, gpu, status.rss_bytes)
         _set(families.bank_bytes, gpu, status.bank_bytes)
+        self._show_device_memory(gpu, status.device_memory)
         for name, grown in self._cumulative.grown(status, "bank", status.bank_loads).items():
             families.bank_loads(*name.split("/", 1)).inc(grown)
         for name, grown in self._cumulative.grown(status, "heatmap", status.heatmaps).items():
@@ -206,6 +207,8 @@ class PrometheusObserver(Observer):
 
     def worker_up(self, gpu: str, *, up: bool) -> None:
         _set(self._families.worker_up, (gpu,), up)
+        if not up:
+            self._show_device_memory((gpu,), {})
 
     def worker_restarted(self, gpu: str, reason: str) -> None:
         self._families.worker_restarts(gpu, reason).inc()
@@ -224,6 +227,10 @@ class PrometheusObserver(Observer):
             self._families.bank_info.remove(line, *self._banks[line])
             self._families.bank_info.labels(line, *now).set(bool(now[1]))
             self._banks[line] = now
+
+    def _show_device_memory(self, gpu: tuple[str], memory: Mapping[str, int]) -> None:
+        for key, gauge in self._families.device_memory.items():
+            gauge.show(gpu, memory.get(key))
 
     def _show_drift(self, watch: DriftWatch) -> None:
         for line in self._lines:

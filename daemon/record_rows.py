@@ -33,6 +33,8 @@ class LineAssignment:
             "reject": self.thresholds.reject,
             "review": self.thresholds.review,
             "threshold_state": self.thresholds.state.value,
+            "max_false_rejects": self.thresholds.max_false_rejects,
+            "max_reviews": self.thresholds.max_reviews,
             "revision": self.revision,
             "updated_at": self.updated_at.isoformat(timespec="milliseconds"),
         }
@@ -42,8 +44,8 @@ class LineAssignment:
 class LineChange:
     """One change of a line, as the audit keeps it: what it scores with from `at` on, who did it, how and why.
 
-    action: "enroll" | "add-reference" | "remove-reference" | "calibrate" | "assign" | "rollback" | "threshold" |
-    "drift" (the drift watch begins anew; nothing else changes). revision: set by the database.
+    action: "enroll" | "add-reference" | "remove-reference" | "propose" | "calibrate" | "assign" | "rollback" |
+    "threshold" | "drift" (the drift watch begins anew; nothing else changes). revision: set by the database.
     """
 
     line: int
@@ -86,20 +88,24 @@ class ProductRecord:
 
 
 def threshold_columns(thresholds: Thresholds) -> dict[str, Any]:
-    """The three columns that every table with thresholds has."""
+    """The columns that every table with thresholds has."""
     return {
         "reject_threshold": thresholds.reject,
         "review_threshold": thresholds.review,
         "threshold_state": thresholds.state.value,
+        "max_false_rejects": thresholds.max_false_rejects,
+        "max_reviews": thresholds.max_reviews,
     }
 
 
 def pop_thresholds(row: dict[str, Any]) -> Thresholds:
-    """The inverse of `threshold_columns`; takes the three columns out of `row`."""
+    """The inverse of `threshold_columns`; takes the columns out of `row`."""
     return Thresholds(
         reject=row.pop("reject_threshold"),
         review=row.pop("review_threshold"),
         state=ThresholdState(row.pop("threshold_state")),
+        max_false_rejects=row.pop("max_false_rejects"),
+        max_reviews=row.pop("max_reviews"),
     )
 
 

@@ -61,6 +61,11 @@ def _id() -> Column[Any]:
     return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
 
 
+def _chosen_rates() -> tuple[Column[Any], ...]:
+    # of good parts, as a person chose them for these thresholds; null where nobody did
+    return Column("max_false_rejects", Float), Column("max_reviews", Float)
+
+
 inspections = Table(
     "inspections",
     metadata,
@@ -122,6 +127,7 @@ banks = Table(
     Column("reject_threshold", Float, nullable=False),
     Column("review_threshold", Float, nullable=False),
     Column("threshold_state", String(16), nullable=False),
+    *_chosen_rates(),
     Column("header", Text, nullable=False),
 )
 
@@ -134,6 +140,7 @@ lines = Table(
     Column("reject_threshold", Float, nullable=False),
     Column("review_threshold", Float, nullable=False),
     Column("threshold_state", String(16), nullable=False),
+    *_chosen_rates(),
     # Counts up by one with every change; a change names the revision it saw (compare-and-set).
     Column("revision", Integer, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -154,6 +161,7 @@ line_changes = Table(
     Column("reject_threshold", Float, nullable=False),
     Column("review_threshold", Float, nullable=False),
     Column("threshold_state", String(16), nullable=False),
+    *_chosen_rates(),
     Index("uq_line_changes_line_revision", "line", "revision", unique=True),
 )
 

@@ -7,7 +7,7 @@ began; only this loop puts others in charge.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from daemon.banks import BankKeeper
 from daemon.clock import Clock
@@ -17,6 +17,7 @@ from daemon.status_board import StatusBoard
 from daemon.work import PreparedBank, Scorer
 
 SELFTEST_NS = 3600 * 1_000_000_000
+MEMORY_NS = 1_000_000_000
 
 
 class SelfTestFailed(Exception):
@@ -27,6 +28,8 @@ class ScoringLoop:
     """Runs in the worker's main thread until all lanes are drained.
 
     lanes: the first belongs to this thread, each other gets one. enter_lane: called first in each of those.
+    device_memory: bytes by name of link.WorkerStatus.device_memory; asked for by this thread alone, which uses the
+    device anyway.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class ScoringLoop:
         selftest: SelfTest,
         clock: Clock,
         enter_lane: Callable[[], None] = lambda: None,
+        device_memory: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._scorer = scorer
         self._lanes = lanes
@@ -46,6 +50,8 @@ class ScoringLoop:
         self._board = board
         self._selftest = selftest
         self._enter_lane = enter_lane
+        self._device_memory = device_memory
+        self._looked_ns: int | None = None
         self._clock = clock
         self._tested_ns = clock.monotonic_ns()
         self._failed_check = False
@@ -70,6 +76,7 @@ class ScoringLoop:
         """One turn: at most one batch."""
         self.swap_banks()
         self._test_hourly()
+        self._look_at_memory()
         self._lanes[0].turn()
 
     def swap_banks(self) -> None:
@@ -78,6 +85,12 @@ class ScoringLoop:
         if self._banks.swap_in(self._scorer.prepare, self._check) or self._failed_check:
             enrolled = bool(self._banks.current())
             self._board.selftest("failed" if self._failed_check else "passed" if enrolled else "skipped")
+
+    def _look_at_memory(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._looked_ns is None or now_ns - self._looked_ns >= MEMORY_NS:
+            self._looked_ns = now_ns
+            self._board.device_memory(self._device_memory())
 
     def _run_beside(self, lane: Lane) -> None:
         self._enter_lane()

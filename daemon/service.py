@@ -194,8 +194,8 @@ class _Builder:
     ) -> ZapHandler:
         """Who asked before it answers waits for it: a secured socket lets nobody in by itself."""
 
-        def has_room(refused: int) -> bool:
-            return cameras.connections - refused <= reloader.settings.ingest.max_connections
+        def has_room(let_in: int) -> bool:
+            return cameras.places_taken(let_in) < reloader.settings.ingest.max_connections
 
         ring = None if self._guard is None else self._guard.ring
         zap = ZapHandler(context, ring, observer=self._observer, has_room=has_room)

@@ -6,7 +6,7 @@ import os
 import resource
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +60,7 @@ class StatusBoard:
         self._model: dict[str, str] = {}
         self._slowest_ns = 0
         self._selftest = "skipped"
+        self._device_memory: dict[str, int] = {}
         self._heatmaps: Counter[str] = Counter()
         self._kept_frames: Counter[str] = Counter()
 
@@ -103,6 +104,11 @@ class StatusBoard:
         with self._lock:
             self._selftest = outcome
 
+    def device_memory(self, memory: Mapping[str, int]) -> None:
+        """What the scorer last saw of its GPU's memory, see WorkerStatus; nothing on a CPU."""
+        with self._lock:
+            self._device_memory = dict(memory)
+
     def heatmap(self, result: str) -> None:
         """A heatmap was "written", "skipped" or "failed"."""
         with self._lock:
@@ -133,6 +139,7 @@ class StatusBoard:
                 bank_loads=banks.loads,
                 bank_bytes=banks.bytes_held,
                 lines=banks.lines,
+                device_memory=self._device_memory,
                 heatmaps=dict(self._heatmaps),
                 kept_frames=dict(self._kept_frames),
                 rss_bytes=resident_bytes(),

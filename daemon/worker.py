@@ -29,6 +29,7 @@ from daemon.batch_scoring import AcceleratorLost, BatchScoring
 from daemon.batching import buckets_for
 from daemon.captures import Captures
 from daemon.clock import SystemClock
+from daemon.device import cores_of, memory_of
 from daemon.evidence import Evidence
 from daemon.exit_codes import ExitCode
 from daemon.finisher import Finisher
@@ -41,7 +42,7 @@ from daemon.records import Records
 from daemon.scoring_loop import ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
-from daemon.warmup import Cores, WarmUp, warm_up
+from daemon.warmup import WarmUp, warm_up
 from daemon.worker_config import WorkerConfig, WorkerConfigError
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Worker:
             shortest_deadline_ns=self._config.shortest_deadline_ms * 1_000_000,
             clock=self._clock,
             lanes=self._config.lanes,
-            cores=_cores(scorer),
+            cores=cores_of(scorer.encoder),
         )
         self._board.warmed(slowest_ns=max(warmed.batch_ns.values(), default=0), lanes=warmed.lanes.count)
         times = {bucket: f"{ns / 1e6:.1f} ms" for bucket, ns in warmed.batch_ns.items()}
@@ -204,6 +205,7 @@ class Worker:
             selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
             clock=self._clock,
             enter_lane=enter_lane,
+            device_memory=partial(memory_of, scorer.encoder),
         )
 
     def _follow(self, lanes: Sequence[Lane], orders: WorkerOrders) -> None:
@@ -225,12 +227,6 @@ class Worker:
         if self._cache is not None:
             self._cache.close()
         self._context.term()
-
-
-def _cores(scorer: core.Scorer) -> Cores:
-    if scorer.encoder.device == "cpu":
-        return Cores(count=core.compute_threads(), compute_with=core.compute_with)
-    return Cores(count=2, finish=partial(core.finish, scorer.encoder.torch_device))
 
 
 def read_config() -> WorkerConfig | None:

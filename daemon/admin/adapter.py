@@ -10,8 +10,9 @@ import typer
 import core
 from core.presets import Activation
 from daemon.admin import options
-from daemon.admin.output import remark, show_one
+from daemon.admin.output import remark, show, show_one
 from daemon.admin.session import Refused, Session
+from daemon.admin.training_record import history_rows, record_lines
 from daemon.durable import write_durably
 
 if TYPE_CHECKING:  # imports torch
@@ -27,10 +28,10 @@ TrainedWith = Annotated[
 ]
 
 
-@app.command()
-def show(file: File, activation: TrainedWith = None, as_json: options.AsJson = False) -> None:
+@app.command("show")
+def show_layers(file: File, activation: TrainedWith = None, as_json: options.AsJson = False) -> None:
     """Show what a file of linear layers was trained for, and its training record."""
-    show_one(_row(core.load_adapter(file, activation=activation)), as_json=as_json)
+    _show(_row(core.load_adapter(file, activation=activation)), as_json=as_json)
 
 
 @app.command()
@@ -42,7 +43,7 @@ def check(
     encoder = session.scorer().encoder
     layers = core.load_adapter(file, activation=activation, stages=encoder.stages)
     core.check_adapter(layers, encoder)
-    show_one({**_row(layers), "fits": encoder.id}, as_json=as_json)
+    _show({**_row(layers), "fits": encoder.id}, as_json=as_json)
 
 
 @app.command("import")
@@ -75,8 +76,22 @@ def import_layers(
         training={"imported_from": file.name, "imported_sha256": layers.sha256},
     )
     _write(out, core.adapter_to_bytes(header, list(zip(layers.weights, layers.biases, strict=True))))
-    show_one(_row(core.load_adapter(out)), as_json=as_json)
+    _show(_row(core.load_adapter(out)), as_json=as_json)
     remark(f"Wrote {out}. Name it in [model] adapter, or try it: aprilgan-admin score --adapter {out} …")
+
+
+def _show(row: dict[str, Any], *, as_json: bool) -> None:
+    """JSON as it is; for a person the training record a line a field, and below it what each epoch gave."""
+    if as_json:
+        show_one(row, as_json=True)
+        return
+    record = row["training"]
+    fields = {name: value for name, value in row.items() if name != "training"}
+    fields["widths"] = ", ".join(" to ".join(map(str, reversed(width))) for width in row["widths"])
+    show_one({**fields, **record_lines(record)}, as_json=False)
+    if history := history_rows(record):
+        print()
+        show(history, columns={name: name for name in history[0]}, as_json=False, empty="")
 
 
 def _row(layers: Adapter) -> dict[str, Any]:
@@ -85,6 +100,7 @@ def _row(layers: Adapter) -> dict[str, Any]:
         "sha256": layers.sha256,
         "tower": header.tower_id,
         "activation": header.activation,
+        "centred": header.centred,
         "stages": list(header.stages),
         "widths": [list(weight.shape) for weight in layers.weights],
         "dataset": header.dataset,

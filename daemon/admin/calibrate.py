@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 import core
+from core.decide import ThresholdState
 from daemon.admin import options
 from daemon.admin.enrolment_report import report
 from daemon.admin.guard import AllowMisses, check_known_defects
+from daemon.admin.line_rates import rates_for
 from daemon.admin.live_samples import live_samples
 from daemon.admin.output import progress, remark
 from daemon.admin.publishing import store
 from daemon.admin.samples import Picture, read_pictures
 from daemon.admin.session import Session
-from daemon.admin.threshold import Reviews
 from daemon.bank_store import read_bank_file
 from daemon.records import LineAssignment
 
@@ -37,7 +38,7 @@ def calibrate(
     images: options.Images = None,
     accepted_since: AcceptedSince = None,
     max_false_rejects: options.FalseRejects = None,
-    max_reviews: Reviews = None,
+    max_reviews: options.Reviews = None,
     at_most: Annotated[
         int, typer.Option("--at-most", metavar="N", min=1, max=2000, help="Of the accepted live parts.")
     ] = 200,
@@ -54,7 +55,8 @@ def calibrate(
 ) -> None:
     """Add good parts to a line's calibration, without touching its bank.
 
-    They are picture files, or live parts that a person has looked at on a contact sheet.
+    They are picture files, or live parts that a person has looked at on a contact sheet. The rates that were
+    chosen for the line stay, unless others are named.
     """
     session: Session = context.obj
     if bool(images) == (accepted_since is not None):
@@ -62,6 +64,7 @@ def calibrate(
     current = session.assigned(line)
     data = read_bank_file(session.state_dir, current.bank_path, current.bank_sha256)
     bank = core.bank_from_bytes(data, sha256=current.bank_sha256)
+    rates = rates_for(session, line, current.product, max_false_rejects=max_false_rejects, max_reviews=max_reviews)
     if accepted_since is None:
         pictures = read_pictures(images or (), grey=session.sees_grey(line))
     else:
@@ -73,12 +76,13 @@ def calibrate(
             scorer,
             bank,
             [picture.sample for picture in pictures],
-            max_false_rejects=max_false_rejects,
-            max_reviews=max_reviews,
+            max_false_rejects=rates.max_false_rejects,
+            max_reviews=rates.max_reviews,
+            firm=rates.firm,
             keep_earlier=not replace,
             progress=advance,
         )
-    _remark_on_band(current, max_reviews)
+    _remark_on_values(current)
     check_known_defects(session, enrolment.bank, enrolment.thresholds, allow_misses=allow_misses, scorer=scorer)
     published = None
     if not dry_run:
@@ -101,6 +105,10 @@ def outside(bank: core.ReferenceBank, pictures: list[Picture]) -> list[Picture]:
     return [picture for picture in pictures if picture.sample.sha256 not in references]
 
 
-def _remark_on_band(current: LineAssignment, max_reviews: float | None) -> None:
-    if current.thresholds.review < current.thresholds.reject and max_reviews is None:
-        remark(f"The review band of line {current.line} ends with this calibration; --max-reviews Q makes one.")
+def _remark_on_values(current: LineAssignment) -> None:
+    if current.thresholds.state is ThresholdState.MANUAL:
+        remark(
+            f"The thresholds of line {current.line} were set by hand (reject above "
+            f"{current.thresholds.reject:.4g}); they end with this calibration. `aprilgan-admin threshold --line "
+            f"{current.line} --reject X` sets them again."
+        )

@@ -16,7 +16,7 @@ COLUMNS = 4
 SIDE = 200
 """Pixels of each of a tile's two pictures."""
 GAP, EDGE, HEAD, LINE = 16, 28, 96, 20
-WRAPPED = 56
+WRAPPED = 62
 """Letters of a warning in a tile's width."""
 PAGE, BOX, TEXT, MUTED, WARN, PAPER = "#ffffff", "#f2f2ef", "#1a1a1a", "#5c5c5c", "#b26b00", "#fff4de"
 SEAM = 4
@@ -46,9 +46,12 @@ def png_bytes(sheet: ContactSheet) -> bytes:
 def _head(draw: ImageDraw.ImageDraw, sheet: ContactSheet, notes: Sequence[str]) -> None:
     promise = sheet.promise
     draw.text((EDGE, EDGE - 8), f"Line {sheet.line}: {sheet.product}", TEXT, _font(28))
-    told = f"reject above {promise.reject:.2f} ({promise.state.value}) · {promise.in_words()}"
+    told = f"{promise.state.value}: rejects above {promise.reject:.2f}, {promise.in_words()}"
     draw.text((EDGE, EDGE + 30), told, TEXT, _font(15))
-    made = f"{sheet.made_at:%Y-%m-%d %H:%M UTC} · {len(sheet.tiles)} samples, {sheet.flagged} with a warning"
+    made = (
+        f"{sheet.made_at:%Y-%m-%d %H:%M UTC} · {len(sheet.tiles)} samples, {sheet.flagged} with a warning · each "
+        "beside itself, warm where it differs from the others"
+    )
     draw.text((EDGE, EDGE + 52), made, MUTED, _font(15))
     for index, line in enumerate(notes):
         draw.text((EDGE, EDGE + 78 + LINE * index), line, WARN, _font(15))

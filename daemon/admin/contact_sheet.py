@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 import core
-from core.calibration import needed_samples
+from core.calibration import lacking, needed_samples
 from core.decide import ThresholdState
 from core.image import Image
 from core.picture_traits import PictureTraits
@@ -48,7 +48,8 @@ class Promise:
     """What the threshold stands for.
 
     expected: mean rate of rejected good parts. upper: of this one calibration with 95 % confidence, None where
-    nothing is promised. missing: good parts outside the bank that a promise of 1 % lacks.
+    nothing is promised. missing: good parts outside the bank that a promise of `wished` lacks: of what was chosen,
+    of 1 % where nothing was.
     """
 
     state: ThresholdState
@@ -56,34 +57,40 @@ class Promise:
     review: float
     expected: float
     upper: float | None
+    wished: float
     missing: int
 
     @classmethod
     def of(cls, bank: core.ReferenceBank) -> Promise:
         """What a bank promises."""
         calibration, thresholds = bank.header.calibration, bank.thresholds
+        samples = len(calibration.calibration_scores)
+        wished, missing = lacking(thresholds, samples) or (WISHED, max(0, needed_samples(WISHED) - samples))
+        if thresholds.state is ThresholdState.CALIBRATED and (chosen := thresholds.max_false_rejects):
+            wished, missing = chosen, 0
         return cls(
             state=thresholds.state,
             reject=thresholds.reject,
             review=thresholds.review,
             expected=calibration.expected_false_rejects,
             upper=calibration.upper_false_rejects,
-            missing=max(0, needed_samples(WISHED) - len(calibration.calibration_scores)),
+            wished=wished,
+            missing=missing,
         )
 
     def in_words(self) -> str:
         """The rate, and how much it is worth."""
         rate = f"{self.expected:.2%} of good parts"
         if self.upper is None:
-            return rate + " (provisional: an expectation, no promise)"
+            return rate + " (an expectation, no promise)"
         return rate + f" on average; this calibration at most {self.upper:.2%} with 95 % confidence"
 
     def next_step(self, line: int) -> str | None:
-        """How to get to a promise of 1 %, None where it is made already."""
+        """How to get to the promise that is wished, None where it is made already."""
         if not self.missing:
             return None
         return (
-            f"A promise of {WISHED:.0%} takes {self.missing} more good parts outside the bank: "
+            f"A promise of {100 * self.wished:.3g} % takes {self.missing} more good parts outside the bank: "
             f"aprilgan-admin calibrate --line {line} DIR"
         )
 

@@ -17,6 +17,7 @@ import core
 from daemon.admin import options, review, switches
 from daemon.admin.guard import AllowMisses
 from daemon.admin.handover import Handover, hand_over
+from daemon.admin.line_rates import rates_for, remark_on_values
 from daemon.admin.live_frames import SILENCE_S, live_frames
 from daemon.admin.output import progress
 from daemon.admin.samples import Picture, read_pictures
@@ -48,6 +49,7 @@ def enroll(
         Path | None, typer.Option("--calibrate", metavar="DIR", help="Good parts outside the bank.")
     ] = None,
     max_false_rejects: options.FalseRejects = None,
+    max_reviews: options.Reviews = None,
     rotations: switches.Rotations = None,
     budget: switches.Budget = None,
     neighbourhood: switches.Neighbourhood = None,
@@ -69,9 +71,10 @@ def enroll(
 ) -> None:
     """Enrol a product on a line from good pictures, or from the next frames of the running line.
 
-    Without --product: the line's current product, else line-N. Without --max-false-rejects the threshold
-    is provisional, unless --calibrate gives good parts outside the bank. On a terminal you are shown a contact
-    sheet and asked before anything is stored; live frames are never taken without that or --yes.
+    Without --product: the line's current product, else line-N. Without --max-false-rejects and --max-reviews
+    the rates that were chosen for the product before stay. The threshold is provisional unless --calibrate gives
+    enough good parts outside the bank. On a terminal you are shown a contact sheet and asked before anything is
+    stored; live frames are never taken without that or --yes.
     """
     session: Session = context.obj
     configured = session.line(line)
@@ -84,6 +87,9 @@ def enroll(
     outside = read_pictures([calibrate], grey=grey) if calibrate else []
     mask = None if roi is None else switches.read_mask(roi)
     name = product or (current.product if current else configured.product) or f"line-{line}"
+    rates = rates_for(session, line, name, max_false_rejects=max_false_rejects, max_reviews=max_reviews)
+    if not rates.firm:
+        remark_on_values(session, line, name)
     with ExitStack() as held:
         scorer = session.scorer()
         remark_on_object_name(scorer, words)
@@ -107,7 +113,9 @@ def enroll(
                     embed=embed,
                     shots=_left(shots, len(chosen), len(pictures)) if images else None,
                     calibration=[picture.sample for picture in outside],
-                    max_false_rejects=max_false_rejects,
+                    max_false_rejects=rates.max_false_rejects,
+                    max_reviews=rates.max_reviews,
+                    firm=rates.firm,
                     match=match,
                     text_weight=text_weight,
                     roi=mask,

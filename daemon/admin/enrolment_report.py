@@ -7,6 +7,7 @@ from typing import Any
 import core
 from daemon.admin.contact_sheet import Promise
 from daemon.admin.output import remark, show_one
+from daemon.admin.threshold_rows import chosen_in_words
 
 
 def report(
@@ -22,7 +23,7 @@ def report(
     if as_json:
         show_one(row, as_json=True)
         return
-    show_one({**row, **_in_words(row, enrolment)}, as_json=False)
+    show_one(_in_words(row, enrolment), as_json=False)
     for warning in enrolment.warnings:
         remark(f"warning: {warning}")
     next_step = Promise.of(enrolment.bank).next_step(line)
@@ -33,7 +34,7 @@ def report(
 
 
 def _row(enrolment: core.Enrolment, line: int) -> dict[str, Any]:
-    header, thresholds = enrolment.bank.header, enrolment.thresholds
+    header, thresholds, promise = enrolment.bank.header, enrolment.thresholds, Promise.of(enrolment.bank)
     return {
         "line": line,
         "product": header.product,
@@ -46,7 +47,10 @@ def _row(enrolment: core.Enrolment, line: int) -> dict[str, Any]:
         "threshold_state": thresholds.state.value,
         "expected_false_rejects": enrolment.expected_false_rejects,
         "upper_false_rejects": header.calibration.upper_false_rejects,
-        "samples_missing_for_1_percent": Promise.of(enrolment.bank).missing,
+        "max_false_rejects": thresholds.max_false_rejects,
+        "max_reviews": thresholds.max_reviews,
+        "rate_wished": promise.wished,
+        "samples_missing": promise.missing,
         "warnings": list(enrolment.warnings),
     }
 
@@ -63,12 +67,18 @@ def _spread(scores: tuple[float, ...]) -> dict[str, float] | None:
     }
 
 
-def _in_words(row: dict[str, Any], enrolment: core.Enrolment) -> dict[str, str]:
-    """The fields of a report that read better as a phrase."""
-    words = {
-        key: "{count} from {min:.3g} to {max:.3g}, median {median:.3g}".format(**row[key])
-        for key in ("reference_scores", "calibration_scores")
-        if row[key]
-    }
-    promised = Promise.of(enrolment.bank).in_words()
-    return {**words, "expected_false_rejects": promised, "upper_false_rejects": "", "warnings": ""}
+def _in_words(row: dict[str, Any], enrolment: core.Enrolment) -> dict[str, Any]:
+    """What a person reads of a report: no field that says nothing, numbers as phrases."""
+    thresholds, promise = enrolment.thresholds, Promise.of(enrolment.bank)
+    told = {name: row[name] for name in ("line", "product", "shots", "encoder")}
+    for name in ("reference_scores", "calibration_scores"):
+        if row[name]:
+            told[name] = "{count} from {min:.3g} to {max:.3g}, median {median:.3g}".format(**row[name])
+    told["reject_above"] = f"{thresholds.reject:.4g} ({thresholds.state})"
+    if thresholds.review < thresholds.reject:
+        told["review_above"] = thresholds.review
+    told["expected_false_rejects"] = promise.in_words()
+    if chosen := chosen_in_words(thresholds):
+        told["chosen"] = chosen
+    after = list(row)[list(row).index("warnings") + 2 :]  # what publishing adds
+    return {**told, **{name: row[name] for name in after if row[name] is not None and name != "bank_path"}}

@@ -140,6 +140,11 @@ def evaluate(
     for path, content in files.items():
         write_durably(path, content.encode() if isinstance(content, str) else content)
     show(document["mean"], columns=COLUMNS, as_json=False, empty="")
+    for named in (json_file, markdown_file):
+        if named is not None:
+            remark(f"Wrote {named}.")
+    if pictures is not None:
+        remark(f"Wrote {len(result.pictures)} pictures to {pictures}.")
 
 
 def _check_outputs(json_file: Path | None, markdown_file: Path | None, pictures: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from daemon.admin import options
 from daemon.admin.output import show, show_one
 from daemon.admin.running import announce
 from daemon.admin.session import Refused, Session, operator
+from daemon.admin.threshold_rows import chosen_in_words
 from daemon.bank_store import read_bank_file
 from daemon.records import BankRecord, LineAssignment, LineChange
 from daemon.setting_sections import LineSettings
@@ -61,7 +63,8 @@ def assign(
         raise Refused(
             f"product {product!r} was never enrolled on line {line}; enrolled there: {', '.join(known) or 'none'}"
         )
-    put_in_charge(session, line, banks[0], banks[0].thresholds, "assign", why, wait_s=wait, as_json=as_json)
+    thresholds = last_with(session.records.changes(line), banks[0].sha256) or banks[0].thresholds
+    put_in_charge(session, line, banks[0], thresholds, "assign", why, wait_s=wait, as_json=as_json)
 
 
 @app.command("history")
@@ -78,6 +81,7 @@ def history(context: typer.Context, line: options.Line, as_json: options.AsJson 
         "reject": "reject above",
         "review": "review above",
         "threshold_state": "threshold",
+        "chosen": "rates chosen",
         "why": "why",
     }
     rows = [_change_row(change) for change in session.records.changes(line)]
@@ -118,6 +122,11 @@ def put_in_charge(
     show_one({**assignment.public(), "scores_since": scores_since}, as_json=as_json)
 
 
+def last_with(changes: Sequence[LineChange], bank_sha256: str) -> Thresholds | None:
+    """The thresholds that a line had last with this bank; `changes` newest first. None: it never had it. Pure."""
+    return next((change.thresholds for change in changes if change.bank_sha256 == bank_sha256), None)
+
+
 def line_rows(settings: Settings, assignments: list[LineAssignment]) -> list[dict[str, Any]]:
     """One row a line, whether the settings know it, SQL, or both. Pure."""
     assigned = {assignment.line: assignment for assignment in assignments}
@@ -128,7 +137,12 @@ def line_rows(settings: Settings, assignments: list[LineAssignment]) -> list[dic
 def _line_row(
     settings: Settings, configured: LineSettings | None, assignment: LineAssignment | None, line: int
 ) -> dict[str, Any]:
-    empty = dict.fromkeys(("bank", "reject", "review", "threshold_state", "revision", "updated_at"))
+    empty = dict.fromkeys(
+        (
+            *("bank", "reject", "review", "threshold_state"),
+            *("max_false_rejects", "max_reviews", "revision", "updated_at"),
+        )
+    )
     return {
         "line": line,
         "name": configured.name if configured else None,
@@ -158,4 +172,7 @@ def _change_row(change: LineChange) -> dict[str, Any]:
         "reject": change.thresholds.reject,
         "review": change.thresholds.review,
         "threshold_state": change.thresholds.state.value,
+        "max_false_rejects": change.thresholds.max_false_rejects,
+        "max_reviews": change.thresholds.max_reviews,
+        "chosen": chosen_in_words(change.thresholds),
     }

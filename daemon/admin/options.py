@@ -32,6 +32,10 @@ FalseRejects = Annotated[
     float | None,
     typer.Option("--max-false-rejects", metavar="P", help="Promise at most this rate of rejected good parts."),
 ]
+Reviews = Annotated[
+    float | None,
+    typer.Option("--max-reviews", metavar="Q", help="Review or reject at most this rate of good parts; Q >= P."),
+]
 Wait = Annotated[
     float,
     typer.Option("--wait", metavar="SECONDS", min=0, help="Wait until the running daemon scores with it."),

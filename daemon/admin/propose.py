@@ -15,8 +15,9 @@ from daemon import verdict_queries
 from daemon.admin import options
 from daemon.admin.guard import AllowMisses, scored_by
 from daemon.admin.handover import Handover, hand_over
+from daemon.admin.line_rates import remark_on_thresholds
 from daemon.admin.output import progress, remark, show
-from daemon.admin.references import in_charge, kept_calibration, kept_pictures, remark_on_moved_thresholds
+from daemon.admin.references import in_charge, kept_calibration, kept_pictures
 from daemon.admin.samples import Picture, read_frame
 from daemon.admin.session import Refused, Session
 from daemon.bank_trial import SeenPart, compare, seen_parts, summary
@@ -61,7 +62,7 @@ def propose(
     """
     session: Session = context.obj
     current, bank = in_charge(session, line)
-    remark_on_moved_thresholds(current, bank)
+    remark_on_thresholds(session, line, current.product)
     proposed = _false_rejects(session, current, bank, keys)
     fresh = [read_frame(session.state_dir / str(each.frame_path), each.key) for each in proposed]
     parts = _seen(session, current, since or DEFAULT_SINCE, recent, without={each.key for each in proposed})
@@ -75,12 +76,21 @@ def propose(
         samples = [picture.sample for picture in pictures]
         with progress() as advance:
             enrolment = core.re_enrol(
-                scorer, bank, samples, calibration=calibration, embed=embed, progress=advance
+                scorer,
+                bank,
+                samples,
+                calibration=calibration,
+                thresholds=current.thresholds,
+                embed=embed,
+                progress=advance,
             )
         before, after = scored_by(scorer, bank), scored_by(scorer, enrolment.bank)
         outcomes = compare(parts, (before, current.thresholds), (after, enrolment.thresholds))
         if not as_json:
-            remark(f"{len(fresh)} false rejects proposed; on {len(parts)} other parts that line {line} has seen:")
+            remark(
+                f"{len(fresh)} false reject{'s' * (len(fresh) > 1)} proposed; on {len(parts)} other parts that "
+                f"line {line} has seen:"
+            )
             show(
                 summary(outcomes), columns=COLUMNS, as_json=False, empty="No picture of an earlier part was kept."
             )

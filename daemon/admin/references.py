@@ -18,6 +18,7 @@ from daemon.admin import options
 from daemon.admin.contact_sheet import Promise
 from daemon.admin.guard import AllowMisses
 from daemon.admin.handover import Handover, hand_over
+from daemon.admin.line_rates import remark_on_thresholds
 from daemon.admin.output import print_json, progress, remark, show
 from daemon.admin.samples import Picture, read_pictures
 from daemon.admin.session import Refused, Session
@@ -141,8 +142,7 @@ def change(handover: Handover, bank: core.ReferenceBank, pictures: Sequence[Pict
     embed = session.embed_for(scorer)
     references = {picture.sample.sha256 for picture in pictures}
     outside = [each for each in kept_calibration(session, bank) if each.sha256 not in references]
-    if handover.current:
-        remark_on_moved_thresholds(handover.current, bank)
+    remark_on_thresholds(session, handover.line, bank.header.product)
 
     def attempt(picked: Sequence[Picture]) -> core.Enrolment:
         with progress() as advance:
@@ -151,20 +151,12 @@ def change(handover: Handover, bank: core.ReferenceBank, pictures: Sequence[Pict
                 bank,
                 [picture.sample for picture in picked],
                 calibration=outside,
+                thresholds=None if handover.current is None else handover.current.thresholds,
                 embed=embed,
                 progress=advance,
             )
 
     hand_over(handover, scorer, attempt, pictures, ())
-
-
-def remark_on_moved_thresholds(current: LineAssignment, bank: core.ReferenceBank) -> None:
-    """A bank that is built anew brings thresholds of its own: say so where the line's were set by hand."""
-    if current.thresholds != bank.thresholds:
-        remark(
-            f"warning: the thresholds of line {current.line} were moved since this bank was built; the new bank "
-            "brings its own. Set them again with `aprilgan-admin threshold`."
-        )
 
 
 def in_charge(session: Session, line: int) -> tuple[LineAssignment, core.ReferenceBank]:

@@ -73,7 +73,8 @@ def report(
     _write(path, render(found, made_at=now, made_by=operator()))
     if not found.parts:
         remark(f"No verdict of line {line} lies between {start:%F %T} and {end:%F %T}; the report says so.")
-    fields = {"report": str(path), "line": line, "from": start.isoformat(), "until": end.isoformat()}
+    fields = {"report": str(path), "line": line, "from": start.isoformat(timespec="seconds")}
+    fields["until"] = end.isoformat(timespec="seconds")
     show_one({**fields, "parts": found.parts, **found.decisions}, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ manual: no promise. A threshold that lets more through is tried on the product's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from daemon.admin.guard import AllowMisses, check_known_defects
 from daemon.admin.output import remark, show, show_one
 from daemon.admin.running import announce
 from daemon.admin.session import Refused, Session, operator
-from daemon.admin.threshold_rows import COLUMNS, calibration_of, threshold_row
+from daemon.admin.threshold_rows import COLUMNS, calibration_of, chosen_in_words, threshold_row
 from daemon.bank_store import read_bank_file
 from daemon.feedback import Label, latest
 from daemon.records import LineAssignment, LineChange
@@ -30,10 +30,6 @@ from daemon.records import LineAssignment, LineChange
 Rejects = Annotated[
     float | None,
     typer.Option("--max-false-rejects", metavar="P", help="Reject at most this rate of good parts."),
-]
-Reviews = Annotated[
-    float | None,
-    typer.Option("--max-reviews", metavar="Q", help="Review or reject at most this rate of good parts; Q >= P."),
 ]
 
 
@@ -62,7 +58,7 @@ def threshold(
     line: options.AnyLine = None,
     product: options.Product = None,
     max_false_rejects: Rejects = None,
-    max_reviews: Reviews = None,
+    max_reviews: options.Reviews = None,
     reject: Annotated[float | None, typer.Option("--reject", metavar="X", help="Reject above X.")] = None,
     review: Annotated[
         float | None, typer.Option("--review", metavar="Y", help="Ask a person above Y, up to X.")
@@ -93,22 +89,37 @@ def threshold(
         chosen, extra = _change(session, changes, why=why, wait_s=wait, dry_run=dry_run)
     rows = [{**threshold_row(each, calibrations[each.line]), **extra.get(each.line, {})} for each in chosen]
     if line is not None:
-        show_one(rows[0], as_json=as_json)
+        show_one(rows[0] if as_json else _in_words(rows[0], chosen[0].thresholds), as_json=as_json)
     else:
         show(rows, columns=COLUMNS, as_json=as_json, empty="No line is enrolled.")
+
+
+def _in_words(row: dict[str, Any], thresholds: Thresholds) -> dict[str, Any]:
+    """What a person reads of a line's thresholds: the rates stand in `promise`."""
+    names = ("line", "product", "bank", "revision", "updated_at", "threshold_state", "reject", "review", "samples")
+    told = {name: row[name] for name in names if name != "review" or row["review"] < row["reject"]}
+    told["chosen"] = chosen_in_words(thresholds) or "no rate"
+    told["promise"] = row["promise"]
+    return told if row.get("scores_since") is None else {**told, "scores_since": row["scores_since"]}
 
 
 def moved(old: Thresholds, *, reject: float | None, review: float | None) -> Thresholds:
     """The thresholds after a person moved one or both. Pure.
 
-    Without a review band, moving `reject` alone moves both: nobody asked for a band.
+    Without a review band, moving `reject` alone moves both: nobody asked for a band. A rate that was chosen stays
+    with the threshold that is not moved.
 
     Raises CalibrationError where they would not be finite or cross.
     """
     new_reject = old.reject if reject is None else reject
-    if review is None:
-        review = new_reject if old.review == old.reject else old.review
-    return Thresholds(reject=new_reject, review=review, state=ThresholdState.MANUAL)
+    unmoved = new_reject if old.review == old.reject else old.review
+    return Thresholds(
+        reject=new_reject,
+        review=unmoved if review is None else review,
+        state=ThresholdState.MANUAL,
+        max_false_rejects=old.max_false_rejects if reject is None else None,
+        max_reviews=old.max_reviews if review is None else None,
+    )
 
 
 def placed(
@@ -124,9 +135,12 @@ def placed(
         return thresholds_at(good_scores, max_false_rejects=max_false_rejects, max_reviews=max_reviews)
     state = ThresholdState.CALIBRATED if old.state is ThresholdState.CALIBRATED else ThresholdState.MANUAL
     if max_false_rejects is not None:
-        return Thresholds(reject=threshold_at(good_scores, max_false_rejects), review=old.review, state=state)
-    review = old.review if max_reviews is None else threshold_at(good_scores, max_reviews)
-    return Thresholds(reject=old.reject, review=review, state=state)
+        reject = threshold_at(good_scores, max_false_rejects)
+        return replace(old, reject=reject, state=state, max_false_rejects=max_false_rejects)
+    if max_reviews is None:
+        return replace(old, state=state)
+    band = None if max_reviews == old.max_false_rejects else max_reviews
+    return replace(old, review=threshold_at(good_scores, max_reviews), state=state, max_reviews=band)
 
 
 def _chosen(session: Session, line: int | None, product: str | None) -> list[LineAssignment]:
@@ -208,12 +222,4 @@ def _audited(each: LineAssignment, thresholds: Thresholds, why: str | None) -> L
 
 
 def _as_if(each: LineAssignment, thresholds: Thresholds) -> LineAssignment:
-    return LineAssignment(
-        line=each.line,
-        product=each.product,
-        bank_sha256=each.bank_sha256,
-        bank_path=each.bank_path,
-        thresholds=thresholds,
-        revision=each.revision,
-        updated_at=each.updated_at,
-    )
+    return replace(each, thresholds=thresholds)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from core.calibration import Calibration, Rate, rate_above
+from core.calibration import Calibration, Rate, lacking, rate_above
 from core.decide import Thresholds, ThresholdState
 from core.errors import BankError, CoreError
 from daemon.admin.session import Refused, Session
-from daemon.records import LineAssignment
+from daemon.records import LineAssignment, LineChange
 
 COLUMNS = {
     "line": "line",
@@ -24,8 +24,8 @@ COLUMNS = {
 }
 
 
-def calibration_of(session: Session, assignment: LineAssignment) -> Calibration:
-    """The good samples' scores that the line's bank keeps, from SQL. Raises Refused or BankError."""
+def calibration_of(session: Session, assignment: LineAssignment | LineChange) -> Calibration:
+    """The good samples' scores that a line's bank keeps, from SQL. Raises Refused or BankError."""
     record = session.records.bank(assignment.bank_sha256)
     if record is None:
         raise Refused(f"bank {assignment.bank_sha256[:12]} of line {assignment.line} is no longer stored")
@@ -58,6 +58,12 @@ def threshold_row(assignment: LineAssignment, calibration: Calibration) -> dict[
     }
 
 
+def chosen_in_words(thresholds: Thresholds) -> str:
+    """The rates that a person chose: "reject 5 %, review 15 %"; "" where nobody did. Pure."""
+    rates = (("reject", thresholds.max_false_rejects), ("review", thresholds.max_reviews))
+    return ", ".join(f"{what} {100 * rate:.3g} %" for what, rate in rates if rate is not None)
+
+
 def in_words(
     thresholds: Thresholds, rejects: Rate | None, reviews: Rate | None, expected: float | None, *, samples: int
 ) -> str:
@@ -65,10 +71,13 @@ def in_words(
 
     rejects, reviews: None without samples. expected: of a provisional threshold, None where it was moved since.
     """
-    state = thresholds.state
+    state, missing = thresholds.state, lacking(thresholds, samples)
+    carries = "99 good samples outside the bank carry 1 %"
+    if missing is not None:
+        carries = f"the {missing[0]:.2%} chosen takes {missing[1]} more good samples outside the bank"
     if rejects is None or reviews is None:
         about = "" if expected is None else f"about {expected:.2%} of good parts rejected; "
-        return f"{state}: {about}no promise (99 good samples outside the bank carry 1 %)"
+        return f"{state}: {about}no promise ({carries})"
     seen = f"{rejects.expected:.2%} of good parts rejected"
     if thresholds.review < thresholds.reject:
         seen += f" and {reviews.expected:.2%} reviewed or rejected"
@@ -76,4 +85,5 @@ def in_words(
         return (
             f"at most {seen} on average; this calibration at most {rejects.upper:.2%} rejected (95 % confidence)"
         )
-    return f"{state}: no promise; by its {samples} samples about {seen} on average"
+    told = f"{state}: no promise; by its {samples} samples about {seen} on average"
+    return told if missing is None else f"{told} ({carries})"

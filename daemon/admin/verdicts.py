@@ -122,7 +122,13 @@ def _show_page(
     place = None if named is None else _place(session, named)
     side = Side.OLDER if after is None else Side.NEWER
     found = verdict_queries.page(session.records.database, wanted, limit=limit, side=side, place=place)
-    show([verdict.public() for verdict in found], columns=COLUMNS, as_json=as_json, empty="No verdict matches.")
+    rows = [verdict.public() for verdict in found]
+    if not as_json:  # nobody reads microseconds
+        rows = [
+            {**row, "decided_at": verdict.decided_at.isoformat(timespec="seconds")}
+            for row, verdict in zip(rows, found, strict=True)
+        ]
+    show(rows, columns=COLUMNS, as_json=as_json, empty="No verdict matches.")
     if len(found) == limit and not as_json:
         option, edge = ("--before", found[-1]) if side is Side.OLDER else ("--after", found[0])
         remark(f"There may be more: {option} {edge.key}")

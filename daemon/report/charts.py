@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 WIDTH = 920
 LEFT, RIGHT, TOP, BOTTOM = 72, 10, 20, 24
@@ -69,7 +72,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """One figure. legend: (kind, what it stands for). description: what a person who cannot see it should know."""
+    """One figure.
+
+    legend: (kind, what it stands for). description: what a person who cannot see it should know. notes: sentences
+    below it.
+    """
 
     name: str
     title: str
@@ -84,6 +91,7 @@ class Chart:
     paths: tuple[Path, ...] = ()
     rules: tuple[Rule, ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     left: int = field(default=LEFT, init=False)
     right: int = field(default=WIDTH - RIGHT, init=False)
     top: int = field(default=TOP, init=False)
@@ -174,6 +182,11 @@ def lines(axes: Axes, points: Sequence[tuple[float, float | None]], kind: str) -
     )
 
 
+def bands(axes: Axes, points: Sequence[tuple[float, tuple[float, float] | None]], kind: str) -> tuple[Path, ...]:
+    """The area through (share of the x axis, (low, high)); it breaks where that is None."""
+    return tuple(band(axes, [(x, low, high) for x, (low, high) in run], kind) for run in _runs(points))
+
+
 def band(axes: Axes, points: Sequence[tuple[float, float, float]], kind: str) -> Path:
     """The area between (x, low, high)."""
     upper = [f"{axes.x(x)},{axes.y(high)}" for x, _, high in points]
@@ -186,9 +199,9 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def _runs(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
+def _runs(points: Sequence[tuple[float, Value | None]]) -> list[list[tuple[float, Value]]]:
     """The stretches without a gap. A lone point becomes a short line, so that it can be seen."""
-    runs: list[list[tuple[float, float]]] = [[]]
+    runs: list[list[tuple[float, Value]]] = [[]]
     for x, value in points:
         if value is None:
             runs.append([])

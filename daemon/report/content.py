@@ -15,6 +15,8 @@ from core.calibration import Calibration
 from core.decide import Decision, Thresholds
 from core.errors import CalibrationError
 from daemon import feedback, verdict_queries
+from daemon.drift import DriftAlarm, LineDrift
+from daemon.drift_watch import FILE, read_drifts
 from daemon.flow import UninspectedReason, Verdict
 from daemon.record_rows import LineChange
 from daemon.records import Records
@@ -70,7 +72,8 @@ class Report:
     """Everything on the page.
 
     buckets: in order. good_scores: of the samples that the line's bank was calibrated on, None where nothing is
-    known of them. changes: within the window, oldest first. previous: the last verdict before an empty window.
+    known of them. changes: within the window, oldest first. drift: the line's watch as it was kept last, None
+    where it was not. previous: the last verdict before an empty window.
     """
 
     line: int
@@ -84,7 +87,21 @@ class Report:
     worst: tuple[Part, ...]
     nearest: tuple[Part, ...]
     losses: tuple[Loss, ...]
+    drift: LineDrift | None
     previous: Verdict | None
+
+    @property
+    def alarms(self) -> tuple[DriftAlarm, ...]:
+        """The drift alarms that stood at some time of the window, oldest first."""
+        if self.drift is None:
+            return ()
+        standing = () if self.drift.alarm is None else (self.drift.alarm,)
+        known = (*reversed(self.drift.history), *standing)
+        return tuple(
+            alarm
+            for alarm in known
+            if alarm.began < self.window.end and (alarm.ended is None or alarm.ended >= self.window.start)
+        )
 
     @property
     def decisions(self) -> Counter[str]:
@@ -145,6 +162,7 @@ def gather(
         worst=tuple(_part(verdict, shelf, said) for verdict in worst),
         nearest=tuple(_part(verdict, shelf, said) for verdict in nearest),
         losses=_losses(buckets),
+        drift=read_drifts(state / FILE).get(line),
         previous=_previous(records, line, window) if empty else None,
     )
 
@@ -224,7 +242,7 @@ def _previous(records: Records, line: int, window: Window) -> Verdict | None:
 
 
 def good_scores(calibration: Calibration) -> tuple[float, float, float]:
-    """(5 %, median, 95 %) of the good samples' scores: those outside the bank, else the references'."""
+    """(25 %, median, 75 %) of the good samples' scores: those outside the bank, else the references'."""
     scores = calibration.calibration_scores or calibration.reference_scores
-    low, middle, high = np.percentile(scores, (5, 50, 95))
+    low, middle, high = np.percentile(scores, (25, 50, 75))
     return float(low), float(middle), float(high)

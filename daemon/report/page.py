@@ -21,6 +21,7 @@ from daemon.flow import UninspectedReason
 from daemon.report import charts, score_figures, time_figures
 from daemon.report.charts import Chart
 from daemon.report.content import Report
+from daemon.report.window import Window
 
 _MEANINGS = {
     UninspectedReason.DEADLINE: "no answer came before the line's deadline",
@@ -47,6 +48,7 @@ def render(report: Report, *, made_at: datetime, made_by: str) -> str:
     )
     zone = report.window.start.tzinfo
     environment.filters["moment"] = lambda at: at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    environment.filters["clock"] = lambda at: at.astimezone(zone).strftime(_clock_format(report.window))
     environment.filters["number"] = charts.number
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -94,6 +96,12 @@ def heat_scale() -> str:
     ramp = np.linspace(0, 255, SCALE_STOPS).astype(np.uint8)[None]
     colours = cv2.cvtColor(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)[0]
     return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colours.tolist())
+
+
+def _clock_format(window: Window) -> str:
+    """Of an instant within the window: the day only where it could be another."""
+    same_day = window.start.date() == window.end.astimezone(window.start.tzinfo).date()
+    return "%H:%M:%S" if same_day else "%d %b %H:%M:%S"
 
 
 def _promise(report: Report) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from core.decide import Decision
-from daemon.report import charts
+from daemon.report import charts, drift_alarms
 from daemon.report.charts import Axes, Chart, Column, Rule, Table, Tick
 from daemon.report.content import Report, good_scores
 from daemon.report.tallies import SCORE_STEP, BucketTally, Counted
@@ -17,8 +17,9 @@ from daemon.report.time_axis import MAX_RULES, centre, change_rules, clock, time
 SCORED = (Decision.ACCEPT, Decision.REVIEW, Decision.REJECT)
 HISTOGRAM_BINS = 64
 FEWEST_FOR_MEDIAN = 5
-FEWEST_FOR_BAND = 20
-"""Parts in a bucket below which its 5 % and 95 % would be single parts."""
+FEWEST_FOR_BAND = 8
+"""Parts in a bucket below which its quarters would be single parts."""
+QUARTERS = (25, 50, 75)
 
 
 def histogram(report: Report) -> Chart:
@@ -49,49 +50,61 @@ def histogram(report: Report) -> Chart:
         x_ticks=_score_ticks(axes, edges),
         y_ticks=axes.y_ticks(ticks),
         x_label="score (spreads of good parts above their mean; the last column holds all beyond)",
-        y_label="parts",
-        legend=tuple((decision.value, decision.value) for decision in SCORED),
+        y_label="parts per column",
+        legend=(
+            *((decision.value, decision.value) for decision in SCORED),
+            *((("former", "thresholds before"),) if len(report.reigns) > 1 else ()),
+        ),
         table=_bins_table(edges, bins),
     )
 
 
 def drift(report: Report) -> Chart:
-    """The scores of accepted parts over time: their median, the middle 90 %, and where good samples lay."""
-    rows = [(bucket, bucket.scores.get(Decision.ACCEPT, Counted.of({}))) for bucket in report.buckets]
+    """Scores over time: median, middle half, where good samples lay, and drift alarms.
+
+    Of all parts, since a drift soon leaves none that is accepted; defects, few, move neither median nor quarters.
+    """
+    rows = [(bucket, Counted.merged(bucket.scores.values())) for bucket in report.buckets]
     known = None if report.calibration is None else good_scores(report.calibration)
     axes, ticks = _drift_axes(report, [scores for _, scores in rows], known)
     middle = [
         (centre(report.window, bucket), scores.percentile(50) if scores.total >= FEWEST_FOR_MEDIAN else None)
         for bucket, scores in rows
     ]
-    spread = [
-        (centre(report.window, bucket), scores.percentile(5) or 0.0, scores.percentile(95) or 0.0)
-        for bucket, scores in rows
-        if scores.total >= FEWEST_FOR_BAND
-    ]
+    spread = [(centre(report.window, bucket), _middle(scores)) for bucket, scores in rows]
     enrolled = (
         () if known is None else (charts.band(axes, [(0, known[0], known[2]), (1, known[0], known[2])], "known"),)
     )
-    bands = (charts.band(axes, spread, "spread"),) if len(spread) > 1 else ()
+    bands = charts.bands(axes, spread, "spread")
+    alarms = drift_alarms.notes(report)
     return Chart(
         name="drift",
-        title="Drift: the scores of accepted parts",
-        description="The median of each bucket as a line, with the middle 90 % of its parts as a band; a change "
-        "of light, lens or material lifts the line as a whole.",
+        title="Drift: scores over time",
+        description="The median of each column as a line, with the middle half of its parts as a band; a change "
+        f"of light, lens or material lifts the line as a whole. {' '.join(alarms)}",
         height=axes.height,
+        bars=drift_alarms.bars(report, axes),
         paths=(*enrolled, *bands, *_threshold_steps(report, axes), *charts.lines(axes, middle, "median")),
-        rules=change_rules(report, axes),
+        rules=(*change_rules(report, axes), *drift_alarms.rules(report, axes)),
         x_ticks=time_ticks(report.window, axes),
         y_ticks=axes.y_ticks(ticks),
-        y_label="score",
+        y_label="in spreads of good parts above their mean",
         legend=(
-            ("median", "median of accepted parts"),
-            *((("spread", "middle 90 %"),) if bands else ()),
-            *((("known", "middle 90 % of the good samples of the bank"),) if enrolled else ()),
+            ("median", "median"),
+            *((("spread", "middle half"),) if bands else ()),
+            *((("known", "middle half of the bank's good samples"),) if enrolled else ()),
             ("threshold", "reject threshold"),
+            *((("alarm", "drift alarm"),) if report.alarms else ()),
         ),
+        notes=alarms,
         table=_drift_table(report, rows),
     )
+
+
+def _middle(scores: Counted) -> tuple[float, float] | None:
+    """(25 %, 75 %) of a bucket, None of too few parts."""
+    low, high = scores.percentile(QUARTERS[0]), scores.percentile(QUARTERS[-1])
+    return None if low is None or high is None or scores.total < FEWEST_FOR_BAND else (low, high)
 
 
 def _score_edges(report: Report, scores: Counted) -> list[float]:
@@ -169,7 +182,7 @@ def _threshold_steps(report: Report, axes: Axes) -> tuple[charts.Path, ...]:
 def _drift_axes(
     report: Report, scores: Sequence[Counted], known: tuple[float, float, float] | None
 ) -> tuple[Axes, list[float]]:
-    values = [value for each in scores for percent in (5, 95) if (value := each.percentile(percent)) is not None]
+    values = [value for each in scores for percent in QUARTERS if (value := each.percentile(percent)) is not None]
     values += [reign.thresholds.reject for reign in report.reigns]
     values += [] if known is None else [known[0], known[2]]
     ticks = charts.round_steps(min(values, default=0.0), max(values, default=1.0))
@@ -178,12 +191,13 @@ def _drift_axes(
 
 def _drift_table(report: Report, rows: Sequence[tuple[BucketTally, Counted]]) -> Table:
     return Table(
-        head=("from", "accepted", "5 %", "median", "95 %"),
+        head=("from", "parts", "25 %", "median", "75 %", "drift alarm"),
         rows=tuple(
             (
                 clock(report.window, bucket.start),
                 str(scores.total),
-                *(f"{scores.percentile(percent) or 0.0:.2f}" for percent in (5, 50, 95)),
+                *(f"{scores.percentile(percent) or 0.0:.2f}" for percent in QUARTERS),
+                drift_alarms.within(report, bucket),
             )
             for bucket, scores in rows
             if scores.total

@@ -15,11 +15,13 @@ from core.calibration import (
     Calibration,
     calibrated,
     check_promise,
+    chosen_rates,
     conformal_p_value,
+    lacking,
     provisional,
     provisional_margin,
 )
-from core.decide import ThresholdState
+from core.decide import Thresholds, ThresholdState
 from core.errors import CalibrationError
 
 scores = st.lists(st.floats(-100, 100), min_size=9, max_size=60)
@@ -122,3 +124,51 @@ def test_a_calibration_survives_json_and_old_ones_without_sources_are_read():
     assert Calibration.from_fields(fields).calibration_sources == ()
     with pytest.raises(TypeError):
         Calibration.from_fields({**fields, "another": 1})
+
+
+def test_a_chosen_rate_that_samples_cannot_carry_waits_and_the_threshold_is_provisional():
+    few = calibrated([0.0], np.arange(10.0), max_false_rejects=0.05, max_reviews=0.15, firm=False)
+    assert few.thresholds == Thresholds(
+        reject=9.0, review=9.0, state=ThresholdState.PROVISIONAL, max_false_rejects=0.05, max_reviews=0.15
+    )
+    assert (few.expected_false_rejects, few.upper_false_rejects) == (1 / 11, None)
+    assert lacking(few.thresholds, 10) == (0.05, 9)
+    with pytest.raises(CalibrationError, match="takes 19"):
+        calibrated([0.0], np.arange(10.0), max_false_rejects=0.05)
+    none = provisional([0.0, 1.0], max_false_rejects=0.05).thresholds
+    assert (none.state, lacking(none, 0)) == (ThresholdState.PROVISIONAL, (0.05, 19))
+
+
+@given(scores, st.floats(0.11, 0.4), st.floats(0.41, 0.9))
+def test_a_rate_that_samples_carry_is_placed_alike_whether_it_is_named_or_stays(good, rejects, reviews):
+    named = calibrated([0.0], good, max_false_rejects=rejects, max_reviews=reviews)
+    assert named == calibrated([0.0], good, max_false_rejects=rejects, max_reviews=reviews, firm=False)
+    assert lacking(named.thresholds, len(good)) is None
+    assert chosen_rates(named.thresholds, good) == (rejects, reviews)
+    ended = calibrated([0.0], good, max_false_rejects=rejects, max_reviews=rejects)
+    assert ended == calibrated([0.0], good, max_false_rejects=rejects)
+
+
+def test_thresholds_from_before_rates_were_kept_stand_for_what_their_samples_say():
+    good = np.arange(99.0)
+    old = Thresholds(reject=94.0, review=84.0, state=ThresholdState.CALIBRATED)
+    assert chosen_rates(old, good) == (pytest.approx(0.05), pytest.approx(0.15))
+    by_default = Thresholds(reject=98.0, review=98.0, state=ThresholdState.CALIBRATED)
+    by_hand = Thresholds(reject=94.0, review=94.0, state=ThresholdState.MANUAL)
+    assert chosen_rates(by_default, good) == chosen_rates(by_hand, good) == chosen_rates(old, ()) == (None, None)
+
+
+def test_a_chosen_rate_that_is_none_is_no_threshold():
+    with pytest.raises(CalibrationError, match="cannot be below that of rejects"):
+        Thresholds(
+            reject=1.0, review=1.0, state=ThresholdState.CALIBRATED, max_false_rejects=0.05, max_reviews=0.04
+        )
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        Thresholds(reject=1.0, review=1.0, state=ThresholdState.MANUAL, max_reviews=1.5)
+
+
+def test_calibrations_written_before_rates_were_kept_are_read():
+    fields = json.loads(json.dumps(asdict(calibrated([0.5], np.arange(20.0), max_false_rejects=0.1))))
+    assert Calibration.from_fields(fields).thresholds.max_false_rejects == 0.1
+    del fields["thresholds"]["max_false_rejects"], fields["thresholds"]["max_reviews"]
+    assert Calibration.from_fields(fields).thresholds.max_false_rejects is None

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import core
+from core.calibration import thresholds_at
 from core.decide import ThresholdState
 from core.leave_one_out import ReferenceTokens
 from tests.pictures import samples
@@ -60,6 +61,20 @@ def test_fewer_calibration_pictures_promise_what_they_can(tiny_scorer: core.Scor
     assert fewer.expected_false_rejects == pytest.approx(1 / 5)
     none = core.re_enrol(tiny_scorer, bank, good)
     assert none.thresholds.state is ThresholdState.PROVISIONAL
+
+
+def test_the_rates_that_were_chosen_since_go_over_and_wait_where_pictures_lack(tiny_scorer: core.Scorer) -> None:
+    good, outside = samples(5), samples(19, first=50)
+    bank = core.enrol(tiny_scorer, good, product="cloth", calibration=outside, match=BUDGET).bank
+    moved = thresholds_at(bank.header.calibration.calibration_scores, max_false_rejects=0.1, max_reviews=0.2)
+    anew = core.re_enrol(tiny_scorer, bank, good[:4], calibration=outside, thresholds=moved)
+    assert anew.thresholds.state is ThresholdState.CALIBRATED
+    assert (anew.thresholds.max_false_rejects, anew.thresholds.max_reviews) == (0.1, 0.2)
+    assert anew.thresholds.review < anew.thresholds.reject
+    for fewer in (outside[:4], ()):
+        waits = core.re_enrol(tiny_scorer, bank, good, calibration=fewer, thresholds=moved).thresholds
+        assert waits.state is ThresholdState.PROVISIONAL
+        assert (waits.max_false_rejects, waits.max_reviews) == (0.1, 0.2)
 
 
 def test_the_region_of_interest_stays(tiny_scorer: core.Scorer) -> None:

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Yard:
     """A secured ingress, its keys, and whoever knocks."""
 
     def __init__(
-        self, folder: Path, *, has_room: Callable[[int], bool] = lambda refused: True, handler: bool = True
+        self, folder: Path, *, has_room: Callable[[int], bool] = lambda let_in: True, handler: bool = True
     ) -> None:
         self.path = folder / "keys" / "authorized.json"
         self.server = new_pair()
@@ -92,8 +93,8 @@ class Yard:
 def short_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(camera_socket._OPTIONS, zmq.HANDSHAKE_IVL, SHORT_MS)
     monkeypatch.setitem(publisher._OPTIONS, zmq.HANDSHAKE_IVL, SHORT_MS)
-    monkeypatch.setattr(curve, "HANDSHAKE_S", SHORT_MS / 1000)
-    monkeypatch.setattr(curve, "_EARLY_S", SHORT_MS / 2000)  # a busy machine asks late
+    for module in (curve, camera_socket):
+        monkeypatch.setattr(module, "SETTLED_S", 2 * SHORT_MS / 1000)  # a busy machine closes late
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_a_handler_that_fails_dies_loudly_and_lets_nobody_in(
 
 def test_no_more_cameras_connect_than_there_is_room_for(tmp_path: Path) -> None:
     room = [True]
-    yard = Yard(tmp_path, has_room=lambda refused: room[0])
+    yard = Yard(tmp_path, has_room=lambda let_in: room[0])
     try:
         pair = yard.authorize("cam1")
         inside = yard.peer(pair)
@@ -233,7 +234,7 @@ def open_rig(tmp_path: Path) -> Iterator[Rig]:
         rig.context,
         None,
         observer=rig.tally,
-        has_room=lambda refused: rig.camera_socket.connections - refused <= 2,
+        has_room=lambda let_in: rig.camera_socket.places_taken(let_in) < 2,
     )
     zap.start()
     yield rig
@@ -256,22 +257,39 @@ def test_without_security_the_number_of_connections_has_a_limit_too(open_rig: Ri
     assert open_rig.tally.events["key_refused"] == 0
 
 
-def test_connections_that_were_refused_take_no_place_while_libzmq_keeps_them_open(
-    open_rig: Rig, monkeypatch: pytest.MonkeyPatch
+def test_connections_that_never_finish_their_handshake_take_nobodys_place(open_rig: Rig) -> None:
+    address = open_rig.camera_socket.endpoint.removeprefix("tcp://").split(":")
+    with ExitStack() as slow:
+        for _ in range(5):
+            slow.enter_context(socket.create_connection((address[0], int(address[1]))))
+        open_rig.until(lambda: open_rig.tally.events["accepted"] == 5, "the silent ones")
+        for seq in range(2):
+            open_rig.take_in(open_rig.peer(), native(seq=seq))
+    assert open_rig.tally.events["no_room"] == 0
+
+
+@pytest.mark.parametrize("let_in", [True, False])
+def test_only_who_was_let_in_lately_may_hold_the_place_of_a_young_connection(
+    open_rig: Rig, monkeypatch: pytest.MonkeyPatch, let_in: bool
 ) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    refused: list[int] = []
-    zap = ZapHandler(context, None, observer=open_rig.tally, has_room=lambda count: bool(refused.append(count)))
+    young: list[int] = []
+
+    def has_room(count: int) -> bool:
+        young.append(count)
+        return let_in
+
+    zap = ZapHandler(context, None, observer=open_rig.tally, has_room=has_room)
     zap.start()
     with context.socket(zmq.REQ) as asking:  # as libzmq asks
         asking.connect(curve.ZAP_ENDPOINT)
-        for handshake_s in (60.0, 60.0, 60.0, 0.0):
-            monkeypatch.setattr(curve, "HANDSHAKE_S", handshake_s)
+        for settled_s in (60.0, 60.0, 60.0, 0.0):
+            monkeypatch.setattr(curve, "SETTLED_S", settled_s)
             asking.send_multipart([b"1.0", b"1", b"aprilgan.open", b"127.0.0.1", b"", b"NULL"])
-            assert asking.recv_multipart()[2] == b"300"
+            assert asking.recv_multipart()[2] == (b"200" if let_in else b"300")
     zap.stop()
     context.term()
-    assert refused == [0, 1, 2, 0]
+    assert young == ([0, 1, 2, 0] if let_in else [0, 0, 0, 0])
 
 
 def test_connections_are_counted_and_a_silent_one_is_closed(yard: Yard) -> None:

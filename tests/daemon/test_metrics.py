@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -196,6 +196,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_received_and_recovered_equal_what_became_of_them(events: list[str]) -> None:
     observer = an_observer()
@@ -244,6 +245,17 @@ def test_a_workers_totals_count_once_whatever_the_number_of_heartbeats_and_lives
     for life, loads in ((1, 2), (1, 2), (1, 3), (2, 1), (2, 1)):
         observer.worker_status(a_status(life, bank_loads={"file/ok": loads}))
     assert total(observer, "bank_loads_total", source="file", result="ok") == 4
+
+
+def test_device_memory_is_shown_while_a_worker_on_a_gpu_reports_it_and_by_no_other() -> None:
+    observer, name = an_observer(), "aprilgan_gpu_memory_free_bytes"
+    observer.worker_status(a_status())
+    assert observer.registry.get_sample_value(name, {"gpu": "0"}) is None
+    observer.worker_status(a_status(device_memory={"allocated": 1, "reserved": 2, "free": 3, "total": 5}))
+    assert observer.registry.get_sample_value(name, {"gpu": "0"}) == 3
+    assert observer.registry.get_sample_value("aprilgan_cuda_memory_allocated_bytes", {"gpu": "0"}) == 1
+    observer.worker_up("0", up=False)
+    assert observer.registry.get_sample_value(name, {"gpu": "0"}) is None
 
 
 def test_a_line_shows_one_bank_at_a_time_and_nan_as_threshold_while_it_has_none() -> None:

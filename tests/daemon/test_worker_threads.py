@@ -27,7 +27,7 @@ from daemon.kept_frames import KeepRule
 from daemon.lane import Lane, ScorerFacts
 from daemon.lanes import Lanes
 from daemon.link import ScoredBatch, WorkerOrders, WorkerStatus, pack_frame_header, pack_orders, unpack_upward
-from daemon.scoring_loop import SELFTEST_NS, ScoringLoop, SelfTestFailed
+from daemon.scoring_loop import MEMORY_NS, SELFTEST_NS, ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
 from daemon.warmup import Cores, warm_up
@@ -214,6 +214,27 @@ def test_lanes_score_side_by_side_and_the_loop_ends_when_all_are_drained():
     assert sorted(answer.scored.key for answers in out for answer in answers.answers) == ["0", "1", "2"]
     assert scorer.batches == [1, 1, 1]
     assert len(entered) == 2
+
+
+def test_the_scorer_tells_its_devices_memory_every_second_and_not_more_often():
+    clock, told, asked = SteppedClock(), board(), []
+    keeper: Any = StagedBanks()
+    waiting = queue()
+    waiting.close()
+    loop = ScoringLoop(
+        scorer=FakeScorer(),
+        lanes=[lane(FakeScorer(), waiting, keeper, Out(), told, clock=clock, index=0)],
+        banks=keeper,
+        board=told,
+        selftest=SelfTest(scorer=FakeScorer(), device="cpu", precision="float32"),
+        clock=clock,
+        device_memory=lambda: asked.append(1) or {"allocated": len(asked)},
+    )
+    loop.turn()
+    loop.turn()
+    clock.ahead_ns = MEMORY_NS
+    loop.turn()
+    assert told.status(keeper.status()).device_memory == {"allocated": 2}
 
 
 def test_the_loop_answers_every_frame_of_a_batch_whatever_its_fate():

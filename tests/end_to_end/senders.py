@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -15,17 +15,31 @@ import numpy as np
 import simplejpeg
 import zmq
 
+from daemon.native_sender import CurveKeys
 from tests.end_to_end.harness import RunningDaemon, picture, until
+
+NOWHERE = "tcp://127.0.0.1:9"
 
 
 class Camera:
-    """A stock imagezmq sender that does not hang for ever where a test fails."""
+    """A stock imagezmq sender that does not hang for ever where a test fails. keys: None without CURVE."""
 
-    def __init__(self, daemon: RunningDaemon, name: str = "top", *, patience_ms: int = 60_000) -> None:
+    def __init__(
+        self,
+        daemon: RunningDaemon,
+        name: str = "top",
+        *,
+        patience_ms: int = 60_000,
+        keys: CurveKeys | None = None,
+    ) -> None:
         self.name = name
-        self._sender = imagezmq.ImageSender(connect_to=daemon.ingest)
+        self._sender = imagezmq.ImageSender(connect_to=NOWHERE if keys else daemon.ingest)
         self._sender.zmq_socket.setsockopt(zmq.RCVTIMEO, patience_ms)
         self._sender.zmq_socket.setsockopt(zmq.LINGER, 0)
+        if keys is not None:  # the recipe of deploy/INSTALL.md
+            self._sender.zmq_socket.disconnect(NOWHERE)
+            show(self._sender.zmq_socket, keys)
+            self._sender.zmq_socket.connect(daemon.ingest)
 
     def __enter__(self) -> Camera:
         return self
@@ -59,11 +73,21 @@ class Load:
     `took_s` the seconds each took.
 
     patience_ms: with it a sender that hears nothing for so long, or is turned away, connects anew; without, the
-    first is an error and the second its end.
+    first is an error and the second its end. pace_s: the pause after each answer. keys: of cameras that have one.
     """
 
-    def __init__(self, daemon: RunningDaemon, cameras: list[str], *, patience_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        daemon: RunningDaemon,
+        cameras: list[str],
+        *,
+        patience_ms: int | None = None,
+        pace_s: float = 0.0,
+        keys: Mapping[str, CurveKeys] | None = None,
+    ) -> None:
         self._patience_ms = patience_ms
+        self._pace_s = pace_s
+        self._keys = keys or {}
         self._daemon = daemon
         self._cameras = cameras
         self._ending = threading.Event()
@@ -107,7 +131,8 @@ class Load:
             self._ending.wait(0.2)
 
     def _send_until_turned_away(self, name: str, seed: int) -> int:
-        with Camera(self._daemon, name, patience_ms=self._patience_ms or 60_000) as camera:
+        patience_ms, keys = self._patience_ms or 60_000, self._keys.get(name)
+        with Camera(self._daemon, name, patience_ms=patience_ms, keys=keys) as camera:
             while not self._ending.is_set():
                 seed += 100
                 image, started = picture(seed), time.monotonic()
@@ -117,6 +142,7 @@ class Load:
                     self.answers.append(answer)
                 if answer.startswith(b"BUSY restart"):
                     break
+                self._ending.wait(self._pace_s)
         return seed
 
 
@@ -133,6 +159,13 @@ def native_message(seq: int, image: np.ndarray, *, camera: str = "side", boot: s
         "color": "bgr",
     }
     return [b"", b"APG1", json.dumps(header).encode(), image.tobytes()]
+
+
+def show(socket: zmq.Socket[bytes], keys: CurveKeys) -> None:
+    """Give a socket its keys, before it connects."""
+    socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
 
 
 def exchange(sender: zmq.Socket[bytes], message: list[bytes]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import zmq
 
 from daemon.exit_codes import ExitCode
 from daemon.key_files import new_pair, read_pair, write_pair
-from daemon.native_sender import CurveKeys, NativeSender, Shot
+from daemon.native_sender import RESTARTED, CurveKeys, NativeSender, Shot
+from tests.end_to_end.faults.bystander import bystander
+from tests.end_to_end.faults.oracle import rows, watched
 from tests.end_to_end.harness import RunningDaemon, a_daemon, daemon_home, picture, until, write_pictures
+from tests.end_to_end.senders import show
 from tests.end_to_end.test_start_refused import minimal, start
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
+CAMERAS = {"top": 4, "side": 5, "steady": 4, "gone": 4, "far": 5}
 CURVE = '[heatmaps]\nkeep = "all"\n'
 SILENCE_MS = 1500
 """So long nobody who is let in waits for an answer here."""
@@ -40,17 +46,15 @@ class Plant:
         self.daemon.admin("keys", "new", name, *options, "--out", str(self.keys), "--json")
         return CurveKeys.load(self.server, self.keys / f"{name}.key_secret")
 
-    def stranger(self) -> CurveKeys:
-        _, secret = write_pair(self.keys, "stranger", new_pair())
+    def stranger(self, name: str = "stranger") -> CurveKeys:
+        _, secret = write_pair(self.keys, name, new_pair())
         return CurveKeys.load(self.server, secret)
 
     def socket(self, kind: int, keys: CurveKeys | None, endpoint: str) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         if keys is not None:
-            socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
-            socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
-            socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+            show(socket, keys)
         if kind == zmq.SUB:
             socket.subscribe(b"")
         socket.connect(endpoint)
@@ -69,24 +73,27 @@ class Plant:
             self.sockets.pop().close(0)
 
 
-def say(socket: zmq.Socket[bytes], **fields: Any) -> None:
+def say(socket: zmq.Socket[bytes], flags: int = 0, **fields: Any) -> None:
     """One good JPEG frame of camera "top"."""
     header = {"v": 1, "camera": "top", "seq": 1, "enc": "jpeg"} | fields
     jpeg = simplejpeg.encode_jpeg(picture(1), colorspace="BGR")
-    socket.send_multipart([b"", b"APG1", json.dumps(header).encode(), jpeg])
+    socket.send_multipart([b"", b"APG1", json.dumps(header).encode(), jpeg], flags)
 
 
 def ask(socket: zmq.Socket[bytes], **fields: Any) -> dict[str, Any]:
+    """The reply to it; who was silent for long may have been told RESTARTED before."""
     say(socket, **fields)
-    assert socket.poll(20_000), "no reply"
-    reply: dict[str, Any] = json.loads(socket.recv_multipart()[-1])
-    return reply
+    body = RESTARTED
+    while body == RESTARTED:
+        assert socket.poll(20_000), "no reply"
+        body = socket.recv_multipart()[-1]
+    return dict(json.loads(body))
 
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[Plant]:
     lines = {4: {"deadline_ms": 5000}, 5: {"deadline_ms": 5000}}
-    with a_daemon(cameras={"top": 4, "side": 5}, lines=lines, extra=CURVE) as daemon:
+    with a_daemon(cameras=CAMERAS, lines=lines, extra=CURVE) as daemon:
         daemon.environment |= {"APRILGAN_INGEST__SECURITY": "curve", "APRILGAN_LOG__LEVEL": "DEBUG"}
         plant = Plant(daemon)
         try:
@@ -213,6 +220,46 @@ def test_the_packaged_sender_works_with_its_key_files(plant: Plant) -> None:
         assert (reply["status"], reply["camera"]) == ("verdict", "side")
     finally:
         sender.close()
+
+
+def test_fault_18_wrong_keys_and_keys_of_others_get_nothing_and_the_camera_beside_them_is_served(
+    plant: Plant,
+) -> None:
+    daemon, steady, gone, far = plant.daemon, *(plant.new(name) for name in ("steady", "gone", "far"))
+    with watched(daemon) as witness, bystander(daemon, witness, "steady", keys=steady):
+        of_gone, of_far = plant.camera(gone), plant.camera(far)
+        witness.heard(ask(of_gone, camera="gone"))
+        daemon.admin("keys", "revoke", "gone")
+        refused = daemon.total("camera_connections_total", event="key_refused")
+        wrong = {
+            "none": None,
+            "nobody's": plant.stranger("intruder"),
+            "for another server": replace(steady, server=far.public),
+            "a subscriber's": plant.new("panel", "--subscriber"),
+            "revoked": gone,
+        }
+        knocking = {name: plant.camera(keys) for name, keys in wrong.items()}
+        for socket in knocking.values():
+            with suppress(zmq.Again):  # who gave up already
+                say(socket, zmq.NOBLOCK, camera="steady", part="intruder")
+
+        told = {"standing, revoked": ask(of_gone, camera="gone"), "of another": ask(of_far, camera="steady")}
+        told |= {
+            "of another line": ask(of_far, camera="far", line=4),
+            "in its own name": ask(of_far, camera="far"),
+        }
+        assert {name: reply["reason"] for name, reply in told.items()} == {
+            "standing, revoked": "not_authorized",
+            "of another": "not_authorized",
+            "of another line": "wrong_line",
+            "in its own name": "no_bank",
+        }
+        until(
+            lambda: daemon.total("camera_connections_total", event="key_refused") >= refused + 3,
+            "three keys to be refused; without the server's key a client gets no further than to itself",
+        )
+        assert not [name for name, socket in knocking.items() if socket.poll(0)]
+    assert not [row for row in rows(daemon) if row["part"] == "intruder"]
 
 
 def test_no_secret_is_in_any_output_and_every_secret_file_is_private(plant: Plant) -> None:

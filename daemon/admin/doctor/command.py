@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -75,5 +76,10 @@ def _flat(tree: dict[str, Any]) -> list[dict[str, str]]:
         if isinstance(fields, dict):
             rows += [{"setting": f"{section}.{name}", "value": str(value)} for name, value in fields.items()]
         else:
-            rows += [{"setting": section, "value": str(item)} for item in fields]
+            rows += [{"setting": section, "value": _named(item)} for item in fields]
     return rows
+
+
+def _named(item: Mapping[str, Any]) -> str:
+    """A line or a camera: what is set of it."""
+    return ", ".join(f"{name} {value}" for name, value in item.items() if value not in (None, ""))

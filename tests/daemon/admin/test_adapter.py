@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import core
+from daemon.admin.training_record import history_rows, record_lines
 from tests.adapters import write_reference_adapter
 from tests.core.oracle import tiny
 from tests.daemon.admin.conftest import Answer
@@ -67,3 +70,31 @@ def test_layers_of_another_encoder_do_not_pass_the_check(admin: Admin, tmp_path:
     answer = admin("adapter", "check", short, "--activation", "gelu")
     assert answer.code == 1
     assert "this encoder has" in answer.err
+
+
+def test_the_training_record_is_read_as_lines_and_a_table_of_its_epochs(admin: Admin, tmp_path: Path) -> None:
+    history = [
+        {"epoch": 0, "loss": [], "held_out": {"pixel_auroc": 0.5368282}},
+        {"epoch": 1, "loss": [1.07198, 1.0], "held_out": {"pixel_auroc": 0.9164815}},
+    ]
+    training = {"options": {"batch": 8, "centred": True}, "versions": {"torch": "2.15.0"}, "history": history}
+    layers = core.load_adapter(
+        write_reference_adapter(tmp_path / "a.pth", tiny.lively_linears()), activation="gelu"
+    )
+    header = replace(layers.header, dataset="mvtec: felt", training=training)
+    file = tmp_path / "ours.safetensors"
+    file.write_bytes(core.adapter_to_bytes(header, list(zip(layers.weights, layers.biases, strict=True))))
+    told = admin("adapter", "show", file).out
+    assert "{" not in told
+    assert re.search(r"options batch +8 *\n", told)
+    assert re.search(r"epoch +held out pixel auroc +loss *\n", told)
+    assert re.search(r"1 +0\.9165 +1\.072, 1 *\n", told)
+    assert admin("adapter", "show", file, "--json").json["training"] == training
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"history": 7}, {"history": [1, None]}, {"history": [{"a": 1}, {"b": 0.0, "c": None}]}]
+)
+def test_a_record_of_any_shape_is_shown(record: dict[str, object]) -> None:
+    assert record_lines(record) == {}
+    assert all(set(row) == {"a", "b"} for row in history_rows(record))

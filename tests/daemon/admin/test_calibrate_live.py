@@ -207,15 +207,19 @@ def test_replacing_forgets_the_earlier_samples(
     assert len(core.bank_from_bytes(data).header.calibration.calibration_sources) == ACCEPTED
 
 
-def test_a_review_band_is_calibrated_with_it_and_its_end_is_told(
+def test_a_review_band_is_calibrated_stays_with_the_next_calibration_and_ends_where_q_is_p(
     admin: Admin, installation: Installation, records: Records, line: LineAssignment
 ) -> None:
     banded = admin("calibrate", "--line", 4, installation.more, "--max-reviews", 0.2, "--json")
     assert banded.json["review_above"] < banded.json["reject_above"]
     assert banded.json["threshold_state"] == ThresholdState.CALIBRATED
     plain = admin("calibrate", "--line", 4, "--accepted-since", "8h", "--yes", "--json")
-    assert plain.json["review_above"] == plain.json["reject_above"]
-    assert "review band of line 4 ends" in plain.err
+    assert plain.json["review_above"] < plain.json["reject_above"]
+    assert "kept: at most 20.00% reviewed or rejected" in plain.err
+    rates = ("--max-false-rejects", 0.1, "--max-reviews", 0.1)
+    ended = admin("calibrate", "--line", 4, installation.more, *rates, "--json")
+    assert ended.json["review_above"] == ended.json["reject_above"]
+    assert ended.json["max_reviews"] is None
 
 
 def test_a_dry_run_of_a_calibration_changes_nothing(

@@ -29,7 +29,7 @@ def test_enrolling_puts_a_bank_in_charge_and_says_what_the_threshold_promises(
 ) -> None:
     answer = admin("enroll", "--line", 4, installation.good, "--object", "woven cloth", "--why", "new loom")
     assert answer.code == 0, answer.err
-    assert "11.11% of good parts (provisional: an expectation, no promise)" in answer.out
+    assert "11.11% of good parts (an expectation, no promise)" in answer.out
     assignment = records.line(4)
     assert assignment is not None
     assert (assignment.product, assignment.revision) == ("line-4", 1)

@@ -52,7 +52,7 @@ def test_a_false_reject_becomes_a_reference_with_its_key_in_the_audit(
     admin("feedback", "cam4:boot:1", "--good")
     answer = admin("propose", "--line", 4, "--since", "5200w", "--yes")
     assert answer.code == 0, answer.err
-    assert "1 false rejects proposed; on 2 other parts" in answer.err
+    assert "1 false reject proposed; on 2 other parts" in answer.err
     assert "cam4:boot:1" in sources(installation)
     assert len(sources(installation)) == 9
     change = records.changes(4)[0]
@@ -87,11 +87,11 @@ def test_a_dry_run_shows_the_trial_and_changes_nothing(
     assert records.line(4) == before
 
 
-def test_thresholds_that_were_moved_by_hand_are_said_to_be_replaced(admin: Admin, line: None) -> None:
+def test_thresholds_that_were_set_by_hand_are_said_to_end(admin: Admin, line: None) -> None:
     assert admin("threshold", "--line", 4, "--reject", 50, "--review", 40).code == 0
     admin("feedback", "cam4:boot:1", "--good")
     answer = admin("propose", "--line", 4, "--since", "5200w", "--dry-run")
-    assert "were moved since this bank was built" in answer.err
+    assert "were set by hand (reject above 50, review above 40)" in answer.err
 
 
 def test_a_known_defect_whose_picture_came_by_hand_is_in_the_trial(

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 
 from core.decide import Decision, Thresholds, ThresholdState
 from daemon import feedback
+from daemon.drift import DriftAlarm, LineDrift
 from daemon.feedback import Feedback, Label
 from daemon.flow import Verdict
 from daemon.records import Records
@@ -131,6 +132,63 @@ def test_the_promise_on_the_page_is_that_of_the_threshold_as_it_is_now(
     records.insert_inspections(parts(3))
     admin("report", "--line", 4, "--out", out)
     assert "calibrated with 19 good parts: on average at most 20.00% of good" in Page(out.read_text()).text
+
+
+def keep_drift(installation: Installation, **changes: object) -> None:
+    """The watch of line 4 as a daemon keeps it."""
+    watch = LineDrift(line=4, revision=1, bank_sha256="ab" * 32, samples=99, since=now().isoformat())
+    installation.state.mkdir(exist_ok=True)
+    kept = {"4": asdict(replace(watch, **changes))}  # type: ignore[arg-type]
+    (installation.state / "drift.json").write_text(json.dumps(kept))
+
+
+def an_alarm(minutes_ago: int, ended: int | None = None, direction: str = "higher") -> DriftAlarm:
+    end = None if ended is None else (now() - timedelta(minutes=ended)).isoformat()
+    at = (now() - timedelta(minutes=minutes_ago)).isoformat()
+    return DriftAlarm(at=at, direction=direction, parts=87, bank_sha256="ab" * 32, revision=1, ended_at=end)
+
+
+def test_the_drift_watchs_alarms_are_drawn_when_they_were_raised_and_for_as_long_as_they_stood(
+    admin: Admin, records: Records, installation: Installation, out: Path
+) -> None:
+    enrol(records)
+    records.insert_inspections(parts(60))
+    past = (an_alarm(40, 30, "lower"), an_alarm(600, 500))
+    keep_drift(installation, alarm=an_alarm(15), history=past)
+    admin("report", "--line", 4, "--since", "1h", "--out", out)
+    page = Page(out.read_text())
+    drawn = [bar for bar in page.named("rect") if bar.get("class") == "alarm" and "x" in bar]
+    plot = 920 - 72 - 10
+    assert [round(float(str(bar["width"])) / plot * 60) for bar in drawn] == [10, 15]
+    assert [round((float(str(bar["x"])) - 72) / plot * 60) for bar in drawn] == [20, 45]
+    assert "alarm: scores lower" in page.text
+    assert "good parts score higher than at their calibration (found after 87 parts). It stands" in page.text
+    assert page.text.count("Somebody began the watch anew") == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({}, "The drift watch raised no alarm."),
+        ({"alarm": None, "samples": 0}, "The drift watch does not run: its bank is not calibrated"),
+        (None, ""),
+    ],
+)
+def test_a_line_without_an_alarm_says_whether_anybody_watched(
+    admin: Admin,
+    records: Records,
+    installation: Installation,
+    out: Path,
+    kept: dict[str, object] | None,
+    said: str,
+) -> None:
+    records.insert_inspections(parts(30))
+    if kept is not None:
+        keep_drift(installation, **kept)
+    assert admin("report", "--line", 4, "--out", out).code == 0
+    text = Page(out.read_text()).text
+    assert said in text
+    assert said or "drift watch" not in text.lower()
 
 
 def test_everything_is_in_the_file_and_nothing_in_it_can_fetch_or_run(

@@ -18,19 +18,22 @@ from tests.end_to_end.harness import RunningDaemon, a_daemon, picture
 
 CAMERAS = {"top": 4, "side": 4, "other": 6}
 LINES: dict[int, dict[str, Any]] = {4: {"deadline_ms": 10_000}, 6: {"deadline_ms": 10_000}}
-INGEST = "max_in_flight = 32\nwindow = 32"
+MAX_CONNECTIONS = 24
+INGEST = f"max_in_flight = 32\nwindow = 32\nmax_connections = {MAX_CONNECTIONS}"
 BATCHES = "[batching]\nmax_size = 8\nmax_delay_ms = 20"
 DISK_BYTES = 64 * 1024 * 1024
 SABOTEUR = Path(__file__).parent / "saboteur"
 
 
 @contextmanager
-def prepared_daemon(postgres: Postgres, scorer: core.Scorer, wall_clock: Path) -> Iterator[RunningDaemon]:
+def prepared_daemon(
+    postgres: Postgres, scorer: core.Scorer, wall_clock: Path, *, disk_bytes: int = DISK_BYTES
+) -> Iterator[RunningDaemon]:
     """A running daemon, both its lines enrolled. wall_clock: a file with the seconds that its clock is off."""
     url = postgres.database()
     with a_daemon(cameras=CAMERAS, lines=LINES, ingest_extra=INGEST, extra=BATCHES, records_url=url) as daemon:
         daemon.environment |= sabotage(wall_clock)
-        with a_small_disk(daemon.state):
+        with a_small_disk(daemon.state, disk_bytes):
             records = Records(url)
             records.upgrade()
             for line in LINES:
@@ -50,13 +53,13 @@ def enrol(daemon: RunningDaemon, records: Records, scorer: core.Scorer, line: in
 
 
 @contextmanager
-def a_small_disk(folder: Path) -> Iterator[None]:
+def a_small_disk(folder: Path, size_bytes: int = DISK_BYTES) -> Iterator[None]:
     """A file system of its own, so that it can be full; without root the folder stays an ordinary one."""
     folder.mkdir()
     if os.geteuid() != 0:
         yield
         return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder)], check=True)
     try:
         yield
     finally:

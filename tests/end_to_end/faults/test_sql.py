@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.daemon.postgres_rig import Postgres
+from tests.end_to_end.faults.bystander import bystander
 from tests.end_to_end.faults.oracle import outbox, rows, watched
 from tests.end_to_end.harness import RunningDaemon, until
 from tests.end_to_end.senders import Load
@@ -25,7 +26,7 @@ def test_fault_09_without_sql_verdicts_go_on_and_every_row_comes_later(
     daemon: RunningDaemon, postgres: Postgres, fault: str
 ) -> None:
     with watched(daemon) as witness:
-        with Load(daemon, ["top", "other"]) as load:
+        with bystander(daemon, witness), Load(daemon, ["top"]) as load:
             load.reaches(10)
             with FAULTS[fault](postgres):
                 load.reaches(len(load.answers) + 30)

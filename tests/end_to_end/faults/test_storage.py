@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import redis
 
+from tests.end_to_end.faults.bystander import bystander
+from tests.end_to_end.faults.injections import redis_stopped
 from tests.end_to_end.faults.oracle import rows, watched
 from tests.end_to_end.harness import RunningDaemon, picture, until
 from tests.end_to_end.senders import Camera, Load
@@ -86,14 +88,10 @@ def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_v
 
 
 def test_fault_12_redis_dead_is_noticed_mended_and_waited_for_by_nobody(daemon: RunningDaemon) -> None:
-    server = until(daemon.redis_server, "the embedded server")
-    with watched(daemon) as witness, Load(daemon, ["top", "other"]) as load:
+    with watched(daemon) as witness, bystander(daemon, witness), Load(daemon, ["top"]) as load:
         load.reaches(5)
-        server.send_signal(signal.SIGSTOP)
-        load.reaches(len(load.answers) + 10)
-        server.send_signal(signal.SIGKILL)
-        until(lambda: daemon.redis_server(but=server), "a new server", within_s=60)
-        until(lambda: daemon.total("redis_up") == 1, "Redis to answer", within_s=60)
+        with redis_stopped(daemon):
+            load.reaches(len(load.answers) + 10)
         assert {verdict["reason"] for verdict in witness.hears(load.finish())} == {None}
 
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.end_to_end.faults.bystander import bystander
+from tests.end_to_end.faults.injections import flood
 from tests.end_to_end.faults.oracle import watched
-from tests.end_to_end.harness import RunningDaemon, picture, until
-from tests.end_to_end.senders import Load, a_dealer, native_message
+from tests.end_to_end.harness import RunningDaemon, until
+from tests.end_to_end.senders import Load
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
-FLOOD = 400
-
 
 def test_fault_13_a_greedy_camera_is_told_to_wait_and_its_neighbour_is_served(daemon: RunningDaemon) -> None:
-    shots = [native_message(seq, picture(seq % 16), boot="greedy") for seq in range(FLOOD)]
-    with watched(daemon) as witness, a_dealer(daemon) as greedy, Load(daemon, ["other"]) as load:
-        load.reaches(3)
-        for shot in shots:
-            greedy.send_multipart(shot)
-        replies = [json.loads(greedy.recv_multipart()[-1]) for _ in shots]
-        load.reaches(len(load.answers) + 3)
-        neighbour = load.finish()
-        assert Counter(reply["status"] for reply in replies).keys() == {"verdict", "busy"}
-        assert not [answer for answer in neighbour if answer.startswith(b"BUSY")]
-        assert {verdict["reason"] for verdict in witness.hears(neighbour)} == {None}
+    with watched(daemon) as witness, bystander(daemon, witness):
+        replies = flood(daemon, "greedy")
+        assert {reply["status"] for reply in replies} == {"verdict", "busy"}
         for reply in replies:
             if reply["status"] == "verdict":
                 witness.heard(reply)
