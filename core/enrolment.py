@@ -18,7 +18,7 @@ from core.decide import Thresholds, check_band
 from core.enrolment_checks import check_samples, check_switches, split_samples
 from core.errors import EnrolmentError
 from core.flow import Sample
-from core.leave_one_out import BATCH
+from core.leave_one_out import batch_size
 from core.picture_traits import PictureTraits, picture_traits
 from core.presets import MatchOptions
 from core.region import region_of_interest
@@ -258,8 +258,9 @@ def recalibrate(
 
 def _score(scorer: Scorer, prepared: PreparedBank, samples: Sequence[Sample], tell: Progress) -> tuple[float, ...]:
     scores: list[float] = []
-    for start in range(0, len(samples), BATCH):
-        images = [sample.image for sample in samples[start : start + BATCH]]
+    batch = batch_size(scorer)
+    for start in range(0, len(samples), batch):
+        images = [sample.image for sample in samples[start : start + batch]]
         results = scorer.score(images, [prepared] * len(images), want_map=never)
         scores.extend(result.score for result in results)
         tell("scoring calibration samples", len(scores), len(samples))

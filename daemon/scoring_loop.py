@@ -28,8 +28,8 @@ class ScoringLoop:
     """Runs in the worker's main thread until all lanes are drained.
 
     lanes: the first belongs to this thread, each other gets one. enter_lane: called first in each of those.
-    device_memory: bytes by name of link.WorkerStatus.device_memory; asked for by this thread alone, which uses the
-    device anyway.
+    tell: called when banks were put in charge or refused, for whoever waits for that. device_memory: bytes by name
+    of link.WorkerStatus.device_memory; asked for by this thread alone, which uses the device anyway.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class ScoringLoop:
         selftest: SelfTest,
         clock: Clock,
         enter_lane: Callable[[], None] = lambda: None,
+        tell: Callable[[], None] = lambda: None,
         device_memory: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._scorer = scorer
@@ -50,6 +51,7 @@ class ScoringLoop:
         self._board = board
         self._selftest = selftest
         self._enter_lane = enter_lane
+        self._tell = tell
         self._device_memory = device_memory
         self._looked_ns: int | None = None
         self._clock = clock
@@ -85,6 +87,7 @@ class ScoringLoop:
         if self._banks.swap_in(self._scorer.prepare, self._check) or self._failed_check:
             enrolled = bool(self._banks.current())
             self._board.selftest("failed" if self._failed_check else "passed" if enrolled else "skipped")
+            self._tell()
 
     def _look_at_memory(self) -> None:
         now_ns = self._clock.monotonic_ns()

@@ -205,6 +205,7 @@ class Worker:
             selftest=SelfTest(scorer=scorer, device=encoder.device, precision=encoder.precision),
             clock=self._clock,
             enter_lane=enter_lane,
+            tell=self._beat.now,
             device_memory=partial(memory_of, scorer.encoder),
         )
 

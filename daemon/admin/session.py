@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import core
 from core.errors import EncoderError, MismatchError, WeightsError
+from daemon.allocator import keep_freed_memory
 from daemon.bank_cache import BankCache
 from daemon.records import LineAssignment, Records
 from daemon.setting_sections import LineSettings, ModelSettings
@@ -89,6 +90,7 @@ class Session:
 
         Raises ConfigurationError for a model that cannot be loaded, DeviceError.
         """
+        keep_freed_memory()
         with _as_configured():
             return build_scorer(self.settings.model)
 

@@ -275,6 +275,25 @@ def test_a_bank_is_swapped_between_batches_only():
     assert [answers.answers[0].scored.decision for answers in out] == ["accept", "reject"]
 
 
+def test_a_swapped_bank_is_told_at_once_and_a_turn_without_one_tells_nothing():
+    banks, told = StagedBanks(), []
+    keeper: Any = banks
+    loop = ScoringLoop(
+        scorer=FakeScorer(),
+        lanes=[],
+        banks=keeper,
+        board=board(),
+        selftest=SelfTest(scorer=FakeScorer(), device="cpu", precision="float32"),
+        clock=CLOCK,
+        tell=lambda: told.append(1),
+    )
+    loop.swap_banks()
+    assert told == []
+    banks.staged.append(line_bank())
+    loop.swap_banks()
+    assert told == [1]
+
+
 def test_a_bank_that_fails_its_self_test_is_reported_and_not_used():
     waiting, banks, out = queue(), StagedBanks(), Out()
     loop = scoring_loop(FakeScorer(), waiting, banks, out)
