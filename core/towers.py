@@ -29,6 +29,8 @@ from core.undrawn import Undrawn
 
 TRUNK = "visual.trunk."
 WORDS_METADATA = "aprilgan_words"
+NUMPY_SUFFIXES = frozenset({".npy", ".npz"})
+"""open_clip reads big_vision's arrays from these, and takes what it finds."""
 
 
 def import_libraries() -> None:
@@ -216,6 +218,11 @@ def _load_weights(load: Callable[[], object], path: Path, spec: EncoderSpec) -> 
     if not path.is_file():
         raise WeightsError(
             f"{spec.name}: no weights file {path}; fetch it on a machine with internet access and place it there"
+        )
+    if path.suffix in NUMPY_SUFFIXES:
+        raise WeightsError(
+            f"{spec.name}: expected a state dict as .safetensors or .pt, got {path.name}: an array file may lack "
+            "weights without anybody saying so; convert it with open_clip on another machine"
         )
     with reading(f"{spec.name}: {path.name}"):
         load()

@@ -117,6 +117,14 @@ def test_weights_that_do_not_fit_are_refused_by_name(tiny_model, tmp_path, case)
         core.load_encoder(str(tiny_model.config), weights=path)
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_array_files_that_may_lack_weights_are_refused(tiny_model, tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(b"whatever is in it")
+    with pytest.raises(core.WeightsError, match=r"expected a state dict as \.safetensors or \.pt, got weights"):
+        core.load_encoder(str(tiny_model.config), weights=path)
+
+
 def test_pretrained_weights_that_cannot_be_had_say_which_file_to_bring():
     with pytest.raises(core.WeightsError, match=r"ViT-L-14-336/openai.*\[model\] weights"):
         core.load_encoder("april-gan")
