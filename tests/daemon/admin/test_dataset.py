@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +144,15 @@ def test_the_folder_one_stands_in_can_be_filled(
     assert open_dataset("mvtec", tmp_path / "here").classes
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts background jobs deaf to SIGINT, and so would be all that the tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "left"), [(signal.SIGINT, []), (signal.SIGKILL, [".set-"])])
 def test_a_run_that_is_ended_leaves_nothing_under_the_name(tmp_path: Path, number: int, left: list[str]) -> None:
     command = [sys.executable, "-m", "daemon.admin", "dataset", "synth", "--out", str(tmp_path / "set")]
