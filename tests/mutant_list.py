@@ -221,7 +221,7 @@ OF_THE_STREAM = (
         "results in the order of the products",
         OWN_BANK,
         "core/scorer.py",
-        "[results[index] for index in range(len(banks))]",
+        "[results[row] for row in range(len(banks))]",
         "list(results.values())",
     ),
     one(
