@@ -33,8 +33,13 @@ SPARE_NS = 10 * MILLISECOND
 DEADLINE_SHARE = 4
 """A batch size is chosen by measurement only where it takes at most this part of the shortest deadline."""
 
-NEARLY_BEST = 0.95
-"""The smallest size that reaches this share of the best throughput wins: waiting for more buys nothing."""
+NEARLY_BEST = 0.85
+"""The smallest size that reaches this share of the best throughput wins: every frame of a batch waits for all of
+it, and so does a neighbour's that comes meanwhile. A smaller gain is not worth twice the latency, and on a shared
+machine it is mostly noise."""
+
+STILL_GROWING = 0.95
+"""A size that falls below this share of the best so far is the last that is tried."""
 
 
 class CloseReason(StrEnum):
@@ -113,7 +118,7 @@ def worth_growing(batch_ns: Mapping[int, int], *, shortest_deadline_ns: int) -> 
     """Whether sizes beyond the largest measured one may be chosen: it was in time, and as good as the best."""
     size, ns = list(batch_ns.items())[-1]
     best = max(size / ns for size, ns in batch_ns.items())
-    return ns * DEADLINE_SHARE <= shortest_deadline_ns and size / ns >= NEARLY_BEST * best
+    return ns * DEADLINE_SHARE <= shortest_deadline_ns and size / ns >= STILL_GROWING * best
 
 
 class BatchTimes:

@@ -1,7 +1,7 @@
 """Warm-up: every batch size runs before READY, and measured times choose what nobody set.
 
-That is the frames of a batch first, then the number of lanes. What is measured of these is a batch while all lanes
-are busy: the time that its frames will wait.
+That is the frames of a batch first, then the number of lanes, then the frames again beside so many lanes. What is
+measured of lanes is a batch while all of them are busy: the time that its frames will wait.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def warm_up(
     chosen = shared_out(cores.count, lanes) if lanes else _choose_lanes(run, size, shortest_deadline_ns)
     if chosen != one:
         batch_ns = {bucket: run.batch_ns(chosen, bucket) for bucket in buckets_up_to(size)}
+        if not max_size:  # what cores gain by a larger batch, lanes may have gained already
+            size = choose_max_size(batch_ns, shortest_deadline_ns=shortest_deadline_ns)
     cores.compute_with(chosen.threads)
     return WarmUp(max_size=size, batch_ns=batch_ns, lanes=chosen)
 

@@ -1,10 +1,20 @@
-"""Both databases for whatever speaks SQL."""
+"""Both databases for whatever speaks SQL, and a ZeroMQ context for whatever has sockets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    """Closed with all its sockets at the end."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.destroy(linger=0)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -219,6 +219,11 @@ def test_measurement_chooses_small_batches_on_a_cpu_and_large_ones_on_a_gpu():
     assert choose_max_size(gpu, shortest_deadline_ns=1) == 1
 
 
+def test_a_tenth_more_frames_is_not_worth_twice_the_latency():
+    assert choose_max_size({1: 70, 2: 127}, shortest_deadline_ns=4000) == 1
+    assert choose_max_size({1: 70, 2: 110}, shortest_deadline_ns=4000) == 2
+
+
 def test_buckets_are_powers_of_two_and_the_size_itself():
     assert buckets_up_to(16) == (1, 2, 4, 8, 16)
     assert buckets_up_to(6) == (1, 2, 4, 6)

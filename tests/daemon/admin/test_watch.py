@@ -51,13 +51,6 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield context
-    context.destroy(0)
-
-
-@pytest.fixture
 def records(folder: Path) -> Iterator[Records]:
     records = Records(f"sqlite:///{folder / 'state' / 'records.db'}")
     records.prepare()
