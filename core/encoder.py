@@ -25,9 +25,9 @@ from core.image import Image
 from core.int8_products import multiplies_int8
 from core.precision import SMALL_PARAMETERS, choose, has_units, name, reason, try_precisions
 from core.preprocess import to_input
-from core.presets import Activation, EncoderSpec, MatchOptions, resolve_spec, without_words
+from core.presets import Activation, EncoderSpec, MatchOptions, has_text_tower, needed_parts, resolve_spec
 from core.quick_blocks import has_plain_blocks, quicken
-from core.towers import build_tower, has_text_tower, is_resnet, is_timm
+from core.towers import build_tower, is_resnet, is_timm
 
 log = logging.getLogger(__name__)
 
@@ -239,9 +239,7 @@ def load_encoder(
     Raises EncoderError, WeightsError or DeviceError, each saying what was expected and what came.
     """
     spec = resolve_spec(preset, activation=activation, stages=stages, image_size=image_size)
-    if words is None:
-        words = spec.method != "bank" or spec.packaged is None
-    spec = spec if words else without_words(spec)
+    spec = needed_parts(spec, words=words)
     place = choose_device(device)
     tower = build_tower(spec, Path(weights) if weights is not None else None)
     encoder = Encoder(tower, spec, device=place, dtype=_dtype_to_start_with(precision, place), buckets=buckets)

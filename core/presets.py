@@ -173,6 +173,28 @@ def resolve_spec(
     return spec
 
 
+def needed_parts(spec: EncoderSpec, *, words: bool | None) -> EncoderSpec:
+    """The spec with its words or (where that saves work) without; None: as its own method needs them."""
+    if words is None:
+        words = spec.method != "bank" or spec.packaged is None
+    return spec if words else without_words(spec)
+
+
+def has_text_tower(spec: EncoderSpec) -> bool:
+    """Whether the spec is a whole CLIP; "lite" without its words is an image tower alone."""
+    return isinstance(spec.model, str) or "text_cfg" in spec.model
+
+
+def takes_a_clip(preset: str, method: str | None) -> bool:
+    """Whether `core.load_scorer` builds a whole CLIP for these, and so imports open_clip. Raises EncoderError."""
+    return has_text_tower(needed_parts(resolve_spec(preset), words=words_of(method)))
+
+
+def words_of(method: str | None) -> bool | None:
+    """Whether a method takes words, None where the preset's own decides."""
+    return None if method is None else method != "bank"
+
+
 def without_words(spec: EncoderSpec) -> EncoderSpec:
     """The image tower alone, stopped after the last stage that banks hold; only where words are packaged apart.
 

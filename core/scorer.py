@@ -36,7 +36,7 @@ from core.image import Image
 from core.methods.choose import zero_shot_branch
 from core.neighbours import nearest_distances
 from core.packaged import packaged_layers
-from core.presets import Activation, MatchOptions
+from core.presets import Activation, MatchOptions, words_of
 from core.region import Roi, blanked, kept, painted, places_inside, smoothed
 from core.score_rule import bank_statistics, top_mean
 from core.zero_shot import text_logit, text_score
@@ -279,7 +279,7 @@ def load_scorer(
         image_size=image_size,
         device=device,
         precision=precision,
-        words=None if method is None else method != "bank",
+        words=words_of(method),
         buckets=buckets,
     )
     layers = None

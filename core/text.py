@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from core.errors import EncoderError
-from core.presets import Activation, EncoderSpec, resolve_spec
+from core.presets import Activation, EncoderSpec, has_text_tower, resolve_spec
 from core.prompts import sentences
-from core.towers import build_clip, clip_tokenizer, has_text_tower
+from core.towers import build_clip, clip_tokenizer
 
 Embed = Callable[[Sequence[str]], torch.Tensor]
 """n sentences to (n, E) float32, not normalised."""

@@ -23,7 +23,7 @@ from core.digests import joint_digest, tensor_digests
 from core.errors import EncoderError, WeightsError
 from core.lite_tower import LiteTower, load_by_position, packaged_trunk_weights
 from core.packaged import packaged_words
-from core.presets import EncoderSpec
+from core.presets import EncoderSpec, has_text_tower
 from core.tensor_file import first_line, reading
 from core.undrawn import Undrawn
 
@@ -33,8 +33,8 @@ NUMPY_SUFFIXES = frozenset({".npy", ".npz"})
 """open_clip reads big_vision's arrays from these, and takes what it finds."""
 
 
-def import_libraries() -> None:
-    """Import what building any encoder imports: seconds that a process may spend before it is needed."""
+def import_clip() -> None:
+    """Import what building a whole CLIP takes besides: seconds that a process may spend before it is needed."""
     import open_clip
 
     _ = open_clip  # and with it timm
@@ -51,11 +51,6 @@ def build_tower(spec: EncoderSpec, weights: Path | None) -> nn.Module:
         return _build_lite(spec, weights)
     tower: nn.Module = build_clip(spec, weights).visual  # type: ignore[assignment]
     return tower
-
-
-def has_text_tower(spec: EncoderSpec) -> bool:
-    """Whether the spec is a whole CLIP; "lite" without its words is an image tower alone."""
-    return isinstance(spec.model, str) or "text_cfg" in spec.model
 
 
 def is_timm(spec: EncoderSpec) -> bool:

@@ -41,6 +41,9 @@ LONGEST_POLL_MS = 100
 HELD_REPLY_POLL_MS = 5
 MESSAGES_A_TURN = 64
 BYTES_A_TURN = 64 * 1024 * 1024
+MESSAGES_AT_ONCE = 8
+READING_NS = 5_000_000
+"""After so long a turn reads no more: verdicts that are ready, and the frames of this turn, wait for its end."""
 
 
 class StopFlag(Protocol):
@@ -154,9 +157,7 @@ class Ingress:
         self._socket.watch_connections()
         self._socket.flush()
         self._publisher.check_keys()
-        messages = self._socket.receive(limit=MESSAGES_A_TURN, limit_bytes=BYTES_A_TURN)
-        for message in messages:
-            self._reception.take_in(message)
+        read = self._read_cameras()
         self._freeing.tend()  # after reading: who speaks is not told RESTARTED
         self._take_answers()
         self._ledger.lose(self._workers.check())
@@ -165,7 +166,7 @@ class Ingress:
             self._dispatcher.pump()
         self._observer.in_flight(self._in_flight.count_by_line())
         self._backlog.report()
-        return len(messages)
+        return read
 
     def drain(self, tend: Callable[[], None] = lambda: None) -> None:
         """Let nothing more in and answer everyone: `BUSY restart`, or the verdict of a frame in flight.
@@ -185,6 +186,20 @@ class Ingress:
         # only while the outbox cannot be written is anyone left; the next life settles their frames
         left = self._in_flight.take_waiters()
         self._replies.turn_away(left, retry_after_ms=self._admission.options.retry_after_ms)
+
+    def _read_cameras(self) -> int:
+        """Take in what cameras sent, within the bounds of a turn; how many messages that were."""
+        end_ns = self._clock.monotonic_ns() + READING_NS
+        read = size = 0
+        while read < MESSAGES_A_TURN and size < BYTES_A_TURN:
+            messages = self._socket.receive(limit=MESSAGES_AT_ONCE, limit_bytes=BYTES_A_TURN - size)
+            for message in messages:
+                self._reception.take_in(message)
+            read += len(messages)
+            size += sum(message.size for message in messages)
+            if len(messages) < MESSAGES_AT_ONCE or self._clock.monotonic_ns() >= end_ns:
+                break
+        return read
 
     # what is decided
 

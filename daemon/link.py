@@ -10,10 +10,12 @@ Knows nothing of sockets: values in, bytes out.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgpack
+
+from daemon.fields import fields_of
 
 
 class LinkError(Exception):
@@ -142,7 +144,7 @@ class ScoredBatch:
 
 def pack_frame_header(header: FrameHeader) -> bytes:
     """Frame header to bytes; the inverse of `unpack_frame_header`."""
-    return bytes(msgpack.packb(asdict(header)))
+    return bytes(msgpack.packb(fields_of(header)))
 
 
 def unpack_frame_header(data: bytes) -> FrameHeader:
@@ -154,7 +156,7 @@ def unpack_frame_header(data: bytes) -> FrameHeader:
 
 def pack_orders(orders: WorkerOrders) -> bytes:
     """Orders to bytes; the inverse of `unpack_orders`."""
-    return bytes(msgpack.packb(asdict(orders)))
+    return bytes(msgpack.packb(fields_of(orders)))
 
 
 def unpack_orders(data: bytes) -> WorkerOrders:
@@ -167,7 +169,7 @@ def unpack_orders(data: bytes) -> WorkerOrders:
 
 def pack_upward(message: ScoredBatch | WorkerStatus) -> bytes:
     """Worker message to bytes; the inverse of `unpack_upward`."""
-    return bytes(msgpack.packb({"type": type(message).__name__, **asdict(message)}))
+    return bytes(msgpack.packb({"type": type(message).__name__, **fields_of(message)}, default=fields_of))
 
 
 def unpack_upward(data: bytes) -> ScoredBatch | WorkerStatus:

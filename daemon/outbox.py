@@ -12,11 +12,11 @@ import fcntl
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from daemon.fields import fields_of
 from daemon.flow import Frame, Identity, Verdict
 from daemon.verdicts import from_text, to_text
 
@@ -280,7 +280,7 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
 
 
 def _identity_text(identity: Identity) -> str:
-    return json.dumps(asdict(identity), default=datetime.isoformat, separators=(",", ":"))
+    return json.dumps(fields_of(identity), default=datetime.isoformat, separators=(",", ":"))
 
 
 def _frame(key: str, sha256: str, received_at: str, identity: str) -> Frame:

@@ -15,7 +15,7 @@ from functools import partial
 
 import zmq
 
-from daemon import logs
+from daemon import interpreter, logs
 from daemon.camera_socket import CameraSocket
 from daemon.cameras import CameraDirectory
 from daemon.caretaker import Caretaker, Watched
@@ -63,6 +63,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> ExitCode:
     Raises what daemon.__main__ turns into exit codes: ConfigurationError, OutboxInUse, OutboxUnavailable,
     zmq.ZMQError, BindError.
     """
+    interpreter.take_turns_often()
     stop = StopFlag()
     stop_on_signals(stop)
     stop_on_a_dying_thread(stop)

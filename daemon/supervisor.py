@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from daemon import children
 from daemon.link import WorkerStatus
-from daemon.worker_config import WorkerConfig
+from daemon.worker_config import WITHOUT_CLIP, WorkerConfig
 
 __all__ = ["Health", "WatchOptions", "WorkerConfig", "WorkerProcess", "WorkerWatch"]
 
@@ -47,11 +47,11 @@ class Standby:
         """The waiting process, None where there is none."""
         return None if self._process is None else self._process.pid
 
-    def prepare(self) -> None:
-        """Start one, unless one waits already."""
+    def prepare(self, *, clip: bool = True) -> None:
+        """Start one, unless one waits already. clip: whether what it will load takes a whole CLIP's libraries."""
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._process = _spawn()
+            self._process = _spawn() if clip else _spawn(WITHOUT_CLIP)
 
     def take(self) -> subprocess.Popen[bytes]:
         """The waiting process, or a fresh one where none waits; it is the caller's from now on."""
@@ -119,8 +119,8 @@ class WorkerProcess:
             self._process.stdin.close()
 
 
-def _spawn() -> subprocess.Popen[bytes]:
-    return children.spawn([sys.executable, "-m", "daemon.worker"], stdin=subprocess.PIPE)
+def _spawn(*arguments: str) -> subprocess.Popen[bytes]:
+    return children.spawn([sys.executable, "-m", "daemon.worker", *arguments], stdin=subprocess.PIPE)
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from core.decide import Decision, ThresholdState
+from daemon.fields import fields_of
 from daemon.flow import Frame, UninspectedReason, Verdict
 from daemon.link import ScoredFrame
 
@@ -99,7 +100,7 @@ def contradicts(first: Verdict, late: ScoredFrame) -> bool:
 
 def to_text(verdict: Verdict) -> str:
     """A verdict as JSON for the outbox; the inverse of `from_text`."""
-    return json.dumps(asdict(verdict), default=datetime.isoformat, allow_nan=False, separators=(",", ":"))
+    return json.dumps(fields_of(verdict), default=datetime.isoformat, allow_nan=False, separators=(",", ":"))
 
 
 def from_text(text: str) -> Verdict:

@@ -20,7 +20,7 @@ import zmq
 
 import core
 from core.errors import CoreError
-from daemon import allocator, children, logs
+from daemon import allocator, children, interpreter, logs
 from daemon.bank_budget import MIB
 from daemon.bank_cache import BankCache
 from daemon.banks import BankKeeper
@@ -43,14 +43,11 @@ from daemon.scoring_loop import ScoringLoop, SelfTestFailed
 from daemon.selftest import SelfTest
 from daemon.status_board import Beat, StatusBoard
 from daemon.warmup import WarmUp, warm_up
-from daemon.worker_config import WorkerConfig, WorkerConfigError
+from daemon.worker_config import WITHOUT_CLIP, WorkerConfig, WorkerConfigError
 
 log = logging.getLogger(__name__)
 
 STDIN = 0
-GIL_SWITCH_S = 0.0005
-"""torch lets go of the GIL at every operation and gets it back from a busy thread this much later. Beside one
-busy thread a pass of the tiny encoder took 47-154 ms with Python's 5 ms, 2-21 ms with this (2 shared cores)."""
 FIRST_LOOK_S = 10.0
 """How long READY waits for SQL to name the banks; frames of lines without one are uninspected(no_bank)."""
 
@@ -237,11 +234,12 @@ def read_config() -> WorkerConfig | None:
     return WorkerConfig.from_line(line) if line else None
 
 
-def import_ahead() -> None:
+def import_ahead(*, clip: bool = True) -> None:
     """All that a life imports before it loads weights: nearly the whole time from its start to READY."""
-    from core.towers import import_libraries
+    from core.towers import import_clip
 
-    import_libraries()
+    if clip:
+        import_clip()
     _ = core.load_scorer, core.bank_from_bytes  # `core` imports what it names when it is named
 
 
@@ -250,7 +248,7 @@ def main() -> int:
     allocator.keep_freed_memory()
     if not select.select([STDIN], [], [], 0)[0]:  # a standby
         children.die_with_parent(os.getppid())
-        import_ahead()
+        import_ahead(clip=WITHOUT_CLIP not in sys.argv)
     try:
         config = read_config()
     except WorkerConfigError as error:
@@ -261,7 +259,7 @@ def main() -> int:
     children.die_with_parent(config.parent_pid)
     logs.configure(format=config.log_format, level=config.log_level)
     threading.excepthook = _end_with_the_thread
-    sys.setswitchinterval(GIL_SWITCH_S)
+    interpreter.take_turns_often()
     worker = Worker(config)
     threading.Thread(target=_follow_stdin, args=(worker,), name="leash", daemon=True).start()
     try:

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+WITHOUT_CLIP = "--without-clip"
+"""Tells a standby, which has no line yet, that its life will take no library of whole CLIPs."""
+
 
 class WorkerConfigError(Exception):
     """A configuration line that is none. Never expected: both ends are this program."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from core.errors import CoreError
+from core.presets import takes_a_clip
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from daemon.stopping import StopFlag
@@ -51,11 +53,18 @@ class WorkerLauncher:
         """The present life is ready: from now on a successor may wait."""
         wanted = self.settings.worker.standby
         if wanted is True or (wanted == "auto" and available_bytes() >= STANDBY_ROOM_BYTES):
-            self._standby.prepare()
+            self._standby.prepare(clip=_takes_a_clip(self.settings))
 
     def close(self) -> None:
         """End the standby."""
         self._standby.close()
+
+
+def _takes_a_clip(settings: Settings) -> bool:
+    try:
+        return takes_a_clip(settings.model.preset, settings.model.method)
+    except CoreError:  # its file has gone since: the next life will say so
+        return True
 
 
 def available_bytes() -> int:

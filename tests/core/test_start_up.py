@@ -30,6 +30,30 @@ def test_scoring_with_banks_of_lite_needs_torch_and_none_of_the_model_libraries(
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("preset", "method", "takes"),
+    [("lite", None, False), ("lite", "bank", False), ("lite", "april-gan", True), ("april-gan", None, True)],
+)
+def test_who_takes_a_whole_clip_is_known_without_torch(preset, method, takes):
+    program = (
+        "import sys; from core.presets import takes_a_clip\n"
+        f"print(takes_a_clip({preset!r}, {method!r}), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(takes), "False"]
+
+
+def test_a_standby_of_lite_imports_what_scoring_with_it_imports_and_no_more():
+    program = (
+        "import sys; from daemon.worker import import_ahead\n"
+        "import_ahead(clip=False); ahead = set(sys.modules)\n"
+        "import core; core.load_scorer('lite', device='cpu', image_size=64)\n"
+        f"print([name for name in {UNNEEDED!r} if name in ahead], 'core.lite_tower' in ahead, 'torch' in ahead)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] True True"
+
+
 class Seen(TorchFunctionMode):
     """Notes which functions come through to torch."""
 

@@ -14,7 +14,8 @@ import pytest
 import zmq
 
 from daemon.cameras import Camera, CameraDirectory
-from daemon.flow import RefusalReason
+from daemon.flow import RawFrame, RefusalReason
+from daemon.ingress import MESSAGES_AT_ONCE
 from daemon.outbox import OutboxReader, OutboxUnavailable
 from tests.daemon.ingress_rig import PIXELS, Rig, accept, native, reject, stock
 
@@ -249,6 +250,26 @@ def test_a_greedy_camera_leaves_room_for_the_others(tmp_path: Path, options: dic
     assert Counter(header.camera for header, _ in rig.worker.sent.values()) == {"cam1": 5, "cam2": 2}
     assert {refusal.camera for refusal in rig.tally.refusals} == {"cam1"}
     rig.close()
+
+
+def test_a_turn_that_takes_long_to_read_ends_before_everything_is_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verdicts that are ready wait for its end. Each message costs a millisecond here."""
+    received = rig.tally.frame_received
+
+    def slowly(frame: RawFrame) -> None:
+        rig.clock.advance(1)
+        received(frame)
+
+    monkeypatch.setattr(rig.tally, "frame_received", slowly)
+    for number in range(30):
+        rig.peer().send_multipart(native(seq=number))
+    read = [rig.ingress.turn(100)]
+    while rig.tally.received < 30 and len(read) < 300:
+        read.append(rig.ingress.turn(100))
+    assert rig.tally.received == 30
+    assert max(read) <= MESSAGES_AT_ONCE
 
 
 @pytest.mark.parametrize("options", [{"max_in_flight_bytes": 1000}, {"max_outbox_rows": 1}])
