@@ -319,15 +319,16 @@ def a_daemon(
     ingest_extra: str = "",
     records_url: str = "",
     state: Path | None = None,
+    tiny: bool = True,
 ) -> Iterator[RunningDaemon]:
     """A daemon that is built but not started: line 4 with camera "top", unless asked otherwise.
 
-    state: a state folder to start from; a copy of it is used.
+    state: a state folder to start from; a copy of it is used. tiny: with the fast test encoder, else the default.
     """
     with daemon_home() as home:
         daemon = RunningDaemon(
             home=home,
-            model=write_tiny_clip(home / "model"),
+            model=write_tiny_clip(home / "model") if tiny else None,
             cameras=cameras or {"top": 4},
             lines=lines or {4: {"deadline_ms": 2000}},
             extra=extra,

@@ -10,6 +10,7 @@ neither a hang nor a bomb goes unseen. Prints a line a target and the first case
 from __future__ import annotations
 
 import argparse
+import math
 import resource
 import signal
 import sys
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = sum(target.share for target in chosen)
     found = 0
     for target in chosen:
-        tally = run(target, int(options.cases * target.share / whole), Random(f"{options.seed}/{target.name}"))
+        tally = run(
+            target, math.ceil(options.cases * target.share / whole), Random(f"{options.seed}/{target.name}")
+        )
         report(target, tally)
         found += len(tally.findings)
     return 1 if found else 0

@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
@@ -23,12 +23,15 @@ import numpy as np
 
 from daemon.native_sender import CurveKeys
 from tests.end_to_end.faults.oracle import SCORED, Witness
+from tests.end_to_end.faults.plant import CAMERAS
 from tests.end_to_end.harness import RunningDaemon, picture
 from tests.end_to_end.senders import Camera, Load
 
 NAME = "other"
 """Alone on its line (plant.CAMERAS)."""
 PACE_S = 0.02
+OPERATION_PACE_S = 0.06
+"""Three cameras then ask for some 70 % of what two cores score with `lite`."""
 FRAMES = 4
 """At least so many before the fault, and after it."""
 
@@ -53,46 +56,84 @@ def bystander_apart(daemon: RunningDaemon, witness: Witness) -> Iterator[Callabl
 
     Yields what waits for its next so many frames and gives the seconds each took.
     """
-    fork = multiprocessing.get_context("fork")  # everything is imported, and no thread runs yet
-    heard, telling = fork.Pipe(duplex=False)
-    ending = fork.Event()
-    process = fork.Process(target=_send_steadily, args=(daemon, telling, ending))
-    process.start()
-    telling.close()
     answers: list[bytes] = []
+    with _apart(_tell_each, daemon, NAME, PACE_S) as (heard, ending):
 
-    def take() -> float:
-        took_s, answer = heard.recv()
-        answers.append(answer)
-        return float(took_s)
+        def take() -> float:
+            took_s, answer = heard.recv()
+            answers.append(answer)
+            return float(took_s)
 
-    def next_times(count: int) -> list[float]:
-        while heard.poll():
-            take()
-        take()  # it was under way
-        return [take() for _ in range(count)]
-
-    try:
-        yield next_times
-    finally:
-        ending.set()
-        with suppress(EOFError):
-            while True:
+        def next_times(count: int) -> list[float]:
+            while heard.poll():
                 take()
-        process.join()
-    assert process.exitcode == 0
+            take()  # it was under way
+            return [take() for _ in range(count)]
+
+        try:
+            yield next_times
+        finally:
+            ending.set()
+            with suppress(EOFError):
+                while True:
+                    take()
     check_unharmed(answers)
     witness.hears(answers)
 
 
-def _send_steadily(daemon: RunningDaemon, telling: Connection, ending: Event) -> None:
-    with Camera(daemon, NAME) as camera:
+@contextmanager
+def in_operation(daemon: RunningDaemon, witness: Witness) -> Iterator[None]:
+    """The other cameras of the plant send all the while, each from a process of its own, as on a working day."""
+    with ExitStack() as cameras:
+        told = [
+            cameras.enter_context(_apart(_tell_at_the_end, daemon, name, OPERATION_PACE_S))
+            for name in CAMERAS
+            if name != NAME
+        ]
+        try:
+            yield
+        finally:
+            for _, ending in told:
+                ending.set()
+            answers = [heard.recv() for heard, _ in told]
+    for each in answers:
+        witness.hears(each)
+
+
+@contextmanager
+def _apart(
+    tell: Callable[..., None], daemon: RunningDaemon, name: str, pace_s: float
+) -> Iterator[tuple[Connection, Event]]:
+    """A camera in a process of its own: what it tells, and what ends it. Whoever takes them sets the second."""
+    fork = multiprocessing.get_context("fork")  # everything is imported, and no thread runs yet
+    heard, telling = fork.Pipe(duplex=False)
+    ending = fork.Event()
+    process = fork.Process(target=tell, args=(telling, daemon, name, pace_s, ending))
+    process.start()
+    telling.close()
+    yield heard, ending
+    process.join()
+    assert process.exitcode == 0
+
+
+def _tell_each(telling: Connection, *of: Any) -> None:
+    for took_s, answer in _steadily(*of):
+        telling.send((took_s, answer))
+
+
+def _tell_at_the_end(telling: Connection, *of: Any) -> None:
+    telling.send([answer for _, answer in _steadily(*of)])
+
+
+def _steadily(daemon: RunningDaemon, name: str, pace_s: float, ending: Event) -> Iterator[tuple[float, bytes]]:
+    """Send until it ends: the seconds that each answer took, and the answer."""
+    with Camera(daemon, name) as camera:
         for seed in count(100):
-            if ending.wait(PACE_S):
+            if ending.wait(pace_s):
                 return
             image, started = picture(seed), time.monotonic()
             answer = camera.send_text(image)
-            telling.send((time.monotonic() - started, answer))
+            yield time.monotonic() - started, answer
 
 
 def check_unharmed(answers: Iterable[bytes]) -> None:

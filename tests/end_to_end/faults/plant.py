@@ -27,11 +27,22 @@ SABOTEUR = Path(__file__).parent / "saboteur"
 
 @contextmanager
 def prepared_daemon(
-    postgres: Postgres, scorer: core.Scorer, wall_clock: Path, *, disk_bytes: int = DISK_BYTES
+    postgres: Postgres,
+    scorer: core.Scorer,
+    wall_clock: Path,
+    *,
+    disk_bytes: int = DISK_BYTES,
+    extra: str = BATCHES,
+    tiny: bool = True,
 ) -> Iterator[RunningDaemon]:
-    """A running daemon, both its lines enrolled. wall_clock: a file with the seconds that its clock is off."""
+    """A running daemon, both its lines enrolled. wall_clock: a file with the seconds that its clock is off.
+
+    scorer: of the model that the daemon has: the fast test encoder, or (tiny=False) the default preset.
+    """
     url = postgres.database()
-    with a_daemon(cameras=CAMERAS, lines=LINES, ingest_extra=INGEST, extra=BATCHES, records_url=url) as daemon:
+    with a_daemon(
+        cameras=CAMERAS, lines=LINES, ingest_extra=INGEST, extra=extra, records_url=url, tiny=tiny
+    ) as daemon:
         daemon.environment |= sabotage(wall_clock)
         with a_small_disk(daemon.state, disk_bytes):
             records = Records(url)
