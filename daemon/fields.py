@@ -13,11 +13,4 @@ def fields_of(value: object) -> dict[str, Any]:
     it was a quarter of the ingress loop's processor time under overload (docs/notes/0010-faults.md). Raises
     TypeError for anything else.
     """
-    kind = type(value)
-    names = _names.get(kind)
-    if names is None:
-        names = _names[kind] = tuple(each.name for each in fields(cast(Any, kind)))
-    return {name: getattr(value, name) for name in names}
-
-
-_names: dict[type, tuple[str, ...]] = {}
+    return {each.name: getattr(value, each.name) for each in fields(cast(Any, value))}

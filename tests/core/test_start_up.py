@@ -19,6 +19,12 @@ from tests.tiny import TINY_CONFIG
 UNNEEDED = ("open_clip", "timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub", "sklearn", "jinja2")
 
 
+def printed_by(program: str) -> str:
+    """What a fresh interpreter prints that runs it."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def test_scoring_with_banks_of_lite_needs_torch_and_none_of_the_model_libraries():
     program = (
         "import sys, numpy, core, core.enrolment\n"
@@ -26,8 +32,7 @@ def test_scoring_with_banks_of_lite_needs_torch_and_none_of_the_model_libraries(
         "scorer.encode([numpy.zeros((64, 64, 3), numpy.uint8)])\n"
         f"print([name for name in {UNNEEDED!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(program) == "[]"
 
 
 @pytest.mark.parametrize(
@@ -39,8 +44,7 @@ def test_who_takes_a_whole_clip_is_known_without_torch(preset, method, takes):
         "import sys; from core.presets import takes_a_clip\n"
         f"print(takes_a_clip({preset!r}, {method!r}), 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(takes), "False"]
+    assert printed_by(program).split() == [str(takes), "False"]
 
 
 def test_a_standby_of_lite_imports_what_scoring_with_it_imports_and_no_more():
@@ -50,8 +54,7 @@ def test_a_standby_of_lite_imports_what_scoring_with_it_imports_and_no_more():
         "import core; core.load_scorer('lite', device='cpu', image_size=64)\n"
         f"print([name for name in {UNNEEDED!r} if name in ahead], 'core.lite_tower' in ahead, 'torch' in ahead)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] True True"
+    assert printed_by(program) == "[] True True"
 
 
 class Seen(TorchFunctionMode):

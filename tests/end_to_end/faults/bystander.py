@@ -104,15 +104,19 @@ def in_operation(daemon: RunningDaemon, witness: Witness) -> Iterator[None]:
 def _apart(
     tell: Callable[..., None], daemon: RunningDaemon, name: str, pace_s: float
 ) -> Iterator[tuple[Connection, Event]]:
-    """A camera in a process of its own: what it tells, and what ends it. Whoever takes them sets the second."""
+    """A camera in a process of its own: what it tells, and what ends it (set before its last words are read)."""
     fork = multiprocessing.get_context("fork")  # everything is imported, and no thread runs yet
     heard, telling = fork.Pipe(duplex=False)
     ending = fork.Event()
     process = fork.Process(target=tell, args=(telling, daemon, name, pace_s, ending))
     process.start()
     telling.close()
-    yield heard, ending
-    process.join()
+    try:
+        yield heard, ending
+    finally:
+        ending.set()
+        heard.close()  # where a test failed before it had heard everything
+        process.join()
     assert process.exitcode == 0
 
 

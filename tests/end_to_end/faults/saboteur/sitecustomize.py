@@ -59,9 +59,8 @@ def step_wall_clock(module):
     from datetime import timedelta
 
     now = module.SystemClock.now
-    file = os.open(
-        os.environ["AG_WALL_CLOCK"], os.O_RDONLY
-    )  # kept open: the loop asks for the time with every frame
+    # kept open, because the loop asks for the time with every frame
+    file = os.open(os.environ["AG_WALL_CLOCK"], os.O_RDONLY)
 
     def stepped(self):
         return now(self) + timedelta(seconds=float(os.pread(file, 64, 0)))
