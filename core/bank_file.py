@@ -20,6 +20,7 @@ from safetensors.torch import save as save_tensors
 from core.bank import SCHEMA_VERSION, BankHeader, ReferenceBank, Source
 from core.calibration import Calibration
 from core.errors import BankError, CoreError
+from core.image import Image
 from core.presets import MatchOptions
 from core.region import Roi
 from core.score_rule import ScoreRule
@@ -87,17 +88,20 @@ def _assemble(fields: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refer
         raise BankError(f"expected bank schema {SCHEMA_VERSION}, got {schema}")
     header = _header(fields)
     stages = range(len(header.match.bank_stages(header.stages)))
-    tokens = tuple(tensors[f"stage.{index}"] for index in stages)
-    for stage in tokens:
-        if stage.ndim != 2 or stage.dtype != torch.float16 or not len(stage) or not _all_finite(stage):
-            raise BankError(f"expected finite (M, C) float16 tokens, got {tuple(stage.shape)} {stage.dtype}")
-    golden = tensors.get("golden")
+    tokens = tuple(_rows(tensors[f"stage.{index}"], "(M, C) float16 tokens", torch.float16) for index in stages)
+    descriptors = tuple(
+        _rows(tensors[f"descriptors.{index}"], f"(R, {stage.shape[1]}) float32 descriptors", width=stage.shape[1])
+        for index, stage in enumerate(tokens)
+    )
+    text_features = tensors.get("text_features")
+    if text_features is not None:
+        text_features = _rows(text_features, "(2, E) float32 text features", count=2)
     return ReferenceBank(
         header=header,
         tokens=tokens,
-        descriptors=tuple(tensors[f"descriptors.{index}"] for index in stages),
-        text_features=tensors.get("text_features"),
-        golden=None if golden is None else golden.numpy(),
+        descriptors=descriptors,
+        text_features=text_features,
+        golden=_golden(tensors.get("golden"), header.image_size),
         roi=_roi(tensors.get("roi"), header.image_size),
     )
 
@@ -117,8 +121,39 @@ def _roi(tensor: torch.Tensor | None, size: int) -> Roi | None:
     return roi
 
 
-def _all_finite(stage: torch.Tensor) -> bool:
-    return bool(np.isfinite(stage.numpy()).all())
+def _golden(tensor: torch.Tensor | None, size: int) -> Image | None:
+    if tensor is None:
+        return None
+    if tensor.shape != (size, size, 3) or tensor.dtype != torch.uint8:
+        raise BankError(f"expected a golden picture of ({size}, {size}, 3) uint8, got {_kind(tensor)}")
+    return tensor.numpy()
+
+
+def _rows(
+    tensor: torch.Tensor,
+    expected: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    count: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """The tensor, if it is rows of finite numbers: as many and as wide as said, where that is said."""
+    fits = (
+        tensor.ndim == 2
+        and tensor.dtype == dtype
+        and min(tensor.shape) > 0
+        and count in (None, tensor.shape[0])
+        and width in (None, tensor.shape[1])
+    )
+    if not fits:
+        raise BankError(f"expected {expected}, got {_kind(tensor)}")
+    if not np.isfinite(tensor.numpy()).all():
+        raise BankError(f"expected {expected}, all finite, got some that are not")
+    return tensor
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _header(fields: dict[str, Any]) -> BankHeader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 import core
 from core.bank_file import METADATA_KEY
@@ -111,6 +114,39 @@ def test_a_bank_cut_short_is_refused(enrolment, keep):
 def test_another_safetensors_file_is_not_mistaken_for_a_bank(tiny_model):
     with pytest.raises(core.BankError, match=METADATA_KEY):
         core.bank_from_bytes(tiny_model.weights.read_bytes())
+
+
+def poisoned(rows):
+    rows = rows.clone()
+    rows[-1, -1] = float("nan")
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "expected"),
+    [
+        ("stage.0", poisoned, r"\(M, C\) float16 tokens, all finite"),
+        ("stage.1", lambda rows: rows[:0], r"float16 tokens, got \(0, \d+\) float16"),
+        ("stage.1", lambda rows: rows.float(), r"float16 tokens, got .* float32"),
+        ("descriptors.1", poisoned, "float32 descriptors, all finite"),
+        ("descriptors.0", lambda rows: rows[:, 1:].contiguous(), r"\(R, \d+\) float32 descriptors, got"),
+        ("text_features", poisoned, "float32 text features, all finite"),
+        ("text_features", lambda rows: rows[:1], r"\(2, E\) float32 text features, got \(1,"),
+        ("golden", lambda picture: picture[1:], r"golden picture of \((\d+), \1, 3\) uint8, got"),
+        ("golden", lambda picture: picture.float(), "golden picture of .* uint8, got .* float32"),
+    ],
+)
+def test_a_bank_with_numbers_that_cannot_be_right_is_refused_at_loading(enrolment, name, damage, expected):
+    """A NaN in the words would otherwise make every part of the line uninspected, hours after the loading."""
+    bank = replace(enrolment.bank, text_features=torch.eye(2, 8))
+    data = core.bank_to_bytes(bank)[0]
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = load_tensors(data)
+    assert core.bank_to_bytes(core.bank_from_bytes(save_tensors(tensors, metadata=metadata)))[0] == data
+    tensors[name] = damage(tensors[name])
+    with pytest.raises(core.BankError, match=expected):
+        core.bank_from_bytes(save_tensors(tensors, metadata=metadata))
 
 
 @pytest.mark.parametrize(

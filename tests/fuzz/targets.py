@@ -202,12 +202,13 @@ def make_bank(random: Random) -> bytes:
 
 
 def check_bank(data: bytes) -> None:
-    """A bank of finite tokens, or BankError."""
+    """A bank of finite numbers, or BankError."""
     try:
         read = core.bank_from_bytes(data)
     except BankError:
         return
-    assert all(np.isfinite(stage.numpy()).all() for stage in read.tokens)
+    words = () if read.text_features is None else (read.text_features,)
+    assert all(np.isfinite(rows.numpy()).all() for rows in (*read.tokens, *read.descriptors, *words))
 
 
 # seeds
