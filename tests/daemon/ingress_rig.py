@@ -26,7 +26,7 @@ from daemon.outbox import Outbox
 from daemon.publisher import VerdictPublisher
 from daemon.verdicts import Provenance
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CAMERAS = (
     Camera(name="cam1", line=4, color="bgr", deadline_ms=500, reply="verdict"),
     Camera(name="cam2", line=5, color="bgr", deadline_ms=800, reply="verdict"),

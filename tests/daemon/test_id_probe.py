@@ -10,7 +10,7 @@ import zmq
 from daemon.id_probe import IdProbe
 from tests.daemon.patience import until
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 
 class Hub:

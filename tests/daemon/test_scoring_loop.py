@@ -32,7 +32,7 @@ class MeetingScorer(FakeScorer):
 
     def __init__(self, parties: int) -> None:
         super().__init__()
-        self._all_here = threading.Barrier(parties, timeout=20)
+        self._all_here = threading.Barrier(parties, timeout=60)
 
     def encode(self, images: Sequence[Image], banks: Sequence[Any] = ()) -> np.ndarray:
         self._all_here.wait()

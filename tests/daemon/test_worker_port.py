@@ -22,7 +22,7 @@ from daemon.observer import Observer
 from daemon.supervisor import WatchOptions, WorkerWatch
 from daemon.worker_port import ZmqWorkerPort
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class EchoProcess:

@@ -17,7 +17,7 @@ from daemon.work import Answers, LineBank, PreparedBank, QueuedFrame
 from tests.daemon.fake_scorer import FakeScorer
 
 CLOCK = SystemClock()
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 
 class SteppedClock(SystemClock):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,10 +34,12 @@ from tests.tiny import TinyModel, write_tiny_clip
 
 START_S = 150.0
 STOP_S = 25.0
+PATIENCE_S = 60.0
+LISTENING_PORTS = range(15_000, 32_000)
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T | None], what: str, *, within_s: float = 20.0) -> T:
+def until(look: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S) -> T:
     """The first thing that `look` finds. Raises AssertionError when it finds none in time."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -48,12 +51,19 @@ def until(look: Callable[[], T | None], what: str, *, within_s: float = 20.0) ->
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+    """Loopback ports that were free a moment ago.
+
+    They lie below those that the kernel gives to outgoing connections, so none of these takes the port of a daemon
+    that is between two lives.
+    """
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = secrets.choice(LISTENING_PORTS)
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 def picture(seed: int, *, size: int = 64, scratched: bool = False) -> np.ndarray:
@@ -265,7 +275,7 @@ class RunningDaemon:
         assert done.returncode == expect, f"exit code {done.returncode}:\n{done.stderr}\n{done.stdout}"
         return json.loads(done.stdout) if "--json" in arguments and done.stdout.strip() else done.stdout
 
-    def enroll(self, line: int, pictures: Path, *options: str, wait_s: float = 10.0) -> Any:
+    def enroll(self, line: int, pictures: Path, *options: str, wait_s: float = PATIENCE_S) -> Any:
         """Enrol a line from a folder and wait until the daemon scores with it."""
         waiting = ["--wait", str(wait_s)] if wait_s else []
         return self.admin("enroll", "--line", str(line), str(pictures), *options, *waiting, "--json")
@@ -330,7 +340,7 @@ def a_daemon(
             home=home,
             model=write_tiny_clip(home / "model") if tiny else None,
             cameras=cameras or {"top": 4},
-            lines=lines or {4: {"deadline_ms": 2000}},
+            lines=lines or {4: {"deadline_ms": 10_000}},
             extra=extra,
             ingest_extra=ingest_extra,
             records_url=records_url,

@@ -88,7 +88,7 @@ def a_prometheus(home: Path, *, scrapes: int) -> Iterator[Prometheus]:
         return server.answers
 
     try:
-        until(look, "Prometheus", within_s=60)
+        until(look, "Prometheus")
         yield server
     finally:
         process.send_signal(signal.SIGTERM)

@@ -113,7 +113,7 @@ class Load:
 
     def reaches(self, count: int) -> None:
         """Wait until so many answers came."""
-        until(lambda: len(self.answers) >= count, f"{count} answers", within_s=30)
+        until(lambda: len(self.answers) >= count, f"{count} answers")
 
     def verdicts(self) -> list[dict[str, Any]]:
         """The answers that are verdicts."""

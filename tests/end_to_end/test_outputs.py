@@ -13,7 +13,7 @@ from tests.daemon.outputs.receiver import Receiver
 from tests.end_to_end.harness import RunningDaemon, a_daemon, picture, until
 from tests.end_to_end.senders import Camera
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
 PRESENCE = "aprilgan/status"
 ONLINE, OFFLINE = b'{"v":1,"online":true}', b'{"v":1,"online":false}'

@@ -26,7 +26,7 @@ from tests.end_to_end.senders import Camera, a_dealer, exchange, native_message
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(
         shutil.which("prometheus") is None, reason="Prometheus is not installed (Debian: prometheus)"
     ),
@@ -44,7 +44,7 @@ def daemon() -> Iterator[RunningDaemon]:
     """Line 4, enrolled; an output that nobody answers at, so that its series move as well."""
     (nobody,) = free_ports(1)
     outputs = f'[webhooks.plc]\nurl = "http://127.0.0.1:{nobody}/verdicts"\n'
-    with a_daemon(cameras=CAMERAS, lines={4: {"deadline_ms": 5000}}, extra=outputs) as daemon:
+    with a_daemon(cameras=CAMERAS, lines={4: {"deadline_ms": 10_000}}, extra=outputs) as daemon:
         good = write_pictures(daemon.home / "good", range(8))
         daemon.enroll(4, good, "--product", "weave", wait_s=0)
         yield daemon.start()

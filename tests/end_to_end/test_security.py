@@ -23,7 +23,7 @@ from tests.end_to_end.harness import RunningDaemon, a_daemon, daemon_home, pictu
 from tests.end_to_end.senders import show
 from tests.end_to_end.test_start_refused import minimal, start
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
 CAMERAS = {"top": 4, "side": 5, "steady": 4, "gone": 4, "far": 5}
 CURVE = '[heatmaps]\nkeep = "all"\n'
@@ -92,7 +92,7 @@ def ask(socket: zmq.Socket[bytes], **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[Plant]:
-    lines = {4: {"deadline_ms": 5000}, 5: {"deadline_ms": 5000}}
+    lines = {4: {"deadline_ms": 10_000}, 5: {"deadline_ms": 10_000}}
     with a_daemon(cameras=CAMERAS, lines=lines, extra=CURVE) as daemon:
         daemon.environment |= {"APRILGAN_INGEST__SECURITY": "curve", "APRILGAN_LOG__LEVEL": "DEBUG"}
         plant = Plant(daemon)

@@ -96,8 +96,8 @@ def redis_stopped(daemon: RunningDaemon) -> Iterator[None]:
     finally:
         with suppress(psutil.NoSuchProcess):  # who watches it may have been first
             server.send_signal(signal.SIGKILL)
-    until(lambda: daemon.redis_server(but=server), "a new server", within_s=60)
-    until(lambda: daemon.total("redis_up") == 1, "Redis to answer", within_s=60)
+    until(lambda: daemon.redis_server(but=server), "a new server")
+    until(lambda: daemon.total("redis_up") == 1, "Redis to answer")
 
 
 def flood(daemon: RunningDaemon, boot: str, *, pause_s: float = 0.0) -> list[dict[str, object]]:
@@ -169,7 +169,7 @@ def _exchange_all(sender: zmq.Socket[bytes], shots: list[list[bytes]]) -> dict[i
         sender.send_multipart(shot)
         if sent - len(replies) >= 8:
             _take(sender, replies)
-    until(lambda: _take(sender, replies) or len(replies) == len(shots), "every reply", within_s=60)
+    until(lambda: _take(sender, replies) or len(replies) == len(shots), "every reply")
     return replies
 
 

@@ -63,9 +63,9 @@ def watched(daemon: RunningDaemon) -> Iterator[Witness]:
     before, witness = _process(daemon), Witness()
     memory, files = before.memory_info().rss, before.num_fds()
     yield witness
-    until(lambda: daemon.page("livez"), "the pages", within_s=30)
+    until(lambda: daemon.page("livez"), "the pages")
     until(daemon.conserves, "conservation")
-    rows = until(lambda: _rows_that_match_the_outbox(daemon), "SQL to have the outbox's verdicts", within_s=40)
+    rows = until(lambda: _rows_that_match_the_outbox(daemon), "SQL to have the outbox's verdicts")
     _check_rows(daemon, rows, witness)
     if before.is_running() and before == _process(daemon):
         until(lambda: before.num_fds() <= files + MORE_FILES, "the files of gone senders to close")

@@ -81,4 +81,4 @@ def wait_for_standby(daemon: RunningDaemon) -> None:
         before, used_s[0] = used_s[0], standby[0].cpu_times().user
         return IMPORTED_S < before == used_s[0]
 
-    until(waits, "the standby", within_s=60)
+    until(waits, "the standby")

@@ -95,7 +95,6 @@ def test_fault_15_a_line_that_a_reload_added_is_enrolled_and_inspects(
         until(
             lambda: (daemon.page("statusz") or {})["lines"]["9"].get("bank") == bank,
             "the new line's bank",
-            within_s=60,
         )
         assert witness.heard(late.send(picture(2)))["decision"] in {"accept", "review", "reject"}
         daemon.wait_for_worker()

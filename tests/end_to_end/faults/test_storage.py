@@ -36,7 +36,7 @@ def test_fault_11_on_a_full_disk_nothing_is_accepted_that_is_not_recorded_and_sp
             return answers[-1].startswith(b"BUSY ")
 
         try:
-            until(refused, "the outbox to run out of space", within_s=60)
+            until(refused, "the outbox to run out of space")
         finally:
             ballast.unlink()
         assert b"outbox" in answers[-1]
@@ -47,7 +47,7 @@ def test_fault_11_on_a_full_disk_nothing_is_accepted_that_is_not_recorded_and_sp
         def answered() -> bool:
             return bool(witness.hears([camera.send_text(picture(1))]))
 
-        until(answered, "a verdict again", within_s=30)
+        until(answered, "a verdict again")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own takes root")
@@ -65,7 +65,7 @@ def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_v
                 fill(ballast, leave=free_bytes)
                 return daemon.total("storage_state", state=state) == 1
 
-            until(look, f"the disk to be {state}", within_s=60)
+            until(look, f"the disk to be {state}")
 
         try:
             first = reject()
@@ -75,15 +75,13 @@ def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_v
             assert reject()["heatmap"]
             comes_to("full", MIB)
             until(lambda: reject()["heatmap"] is None, "no more heatmaps")
-            until(
-                lambda: not rows(daemon, "heatmap_path IS NOT NULL"), "the last pictures to give way", within_s=60
-            )
+            until(lambda: not rows(daemon, "heatmap_path IS NOT NULL"), "the last pictures to give way")
         finally:
             ballast.unlink()
         assert not (daemon.state / first["heatmap"]).exists()
         (row,) = rows(daemon, f"key = '{first['key']}'")
         assert (row["decision"], row["no_heatmap"]) == ("reject", "retention")
-        until(lambda: daemon.total("storage_state", state="ok") == 1, "space again", within_s=30)
+        until(lambda: daemon.total("storage_state", state="ok") == 1, "space again")
         until(lambda: reject()["heatmap"] is not None, "heatmaps again")
 
 
