@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.faults.oracle import Witness, watched
-from tests.end_to_end.faults.saboteur import sitecustomize as marks
+from tests.end_to_end.faults.saboteur import marks
 from tests.end_to_end.harness import RunningDaemon, picture, until
 from tests.end_to_end.senders import Camera, Load, a_dealer, native_message
 

@@ -1,7 +1,8 @@
 """Faults that nobody can inject from outside: Python imports this at start where PYTHONPATH names its folder.
 
-A picture of one of the colours below does to the scorer what a bad driver, a bug or a small memory would; the
-file named by AG_WALL_CLOCK moves the wall clock of the process by as many seconds as stand in it.
+For the daemon alone: a test that imported it would sabotage itself. A picture of one of the colours in marks.py
+does to the scorer what a bad driver, a bug or a small memory would; the file named by AG_WALL_CLOCK moves the wall
+clock of the process by as many seconds as stand in it.
 """
 
 import os
@@ -11,12 +12,7 @@ import time
 from importlib.abc import Loader, MetaPathFinder
 from importlib.util import find_spec
 
-BREAKS = (255, 0, 0)
-NOT_FINITE = (0, 255, 0)
-LOSES_THE_DEVICE = (0, 0, 255)
-HANGS = (255, 255, 0)
-NEEDS_MUCH_MEMORY = (0, 255, 255)
-SLOW = (128, 128, 128)
+import marks
 
 
 def colour(image):
@@ -31,16 +27,16 @@ def sabotage_scorer(module):
 
     def sabotaged_encode(self, images, *rest):
         seen = [colour(image) for image in images]
-        lane.not_finite = [index for index, one in enumerate(seen) if one == NOT_FINITE]
-        if BREAKS in seen:
+        lane.not_finite = [index for index, one in enumerate(seen) if one == marks.NOT_FINITE]
+        if marks.BREAKS in seen:
             raise RuntimeError("a picture that breaks the model")
-        if LOSES_THE_DEVICE in seen:
+        if marks.LOSES_THE_DEVICE in seen:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        if NEEDS_MUCH_MEMORY in seen and len(images) > 1:
+        if marks.NEEDS_MUCH_MEMORY in seen and len(images) > 1:
             raise MemoryError
-        if HANGS in seen:
+        if marks.HANGS in seen:
             time.sleep(3600)
-        if SLOW in seen:
+        if marks.SLOW in seen:
             time.sleep(0.5)
         return encode(self, images, *rest)
 
