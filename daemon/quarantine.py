@@ -1,6 +1,7 @@
 """Frames that broke the scorer, kept for whoever repairs it: the camera's bytes and what is known of them.
 
-Bounded: the oldest go. A disk that refuses costs the specimen, never the verdict.
+Bounded in number and in bytes (fifty raw frames of 12 MP would be 1.9 GB): the oldest go. A disk that refuses
+costs the specimen, never the verdict.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ log = logging.getLogger(__name__)
 
 FOLDER = "quarantine"
 KEEP = 50
+KEEP_BYTES = 512 * 1024 * 1024
 
 
 class Quarantine:
-    """`STATE/quarantine/<digest>.bin` with a `.json` beside each, at most `keep` frames."""
+    """`STATE/quarantine/<digest>.bin` with a `.json` beside each, at most `keep` frames of `keep_bytes` in all.
 
-    def __init__(self, state: Path, *, keep: int = KEEP) -> None:
+    The newest stays whatever its size.
+    """
+
+    def __init__(self, state: Path, *, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
         self._folder = state / FOLDER
         self._keep = keep
+        self._keep_bytes = keep_bytes
 
     def put(self, frame: QueuedFrame, error: str) -> None:
         """Keep a frame and the error it caused."""
@@ -39,7 +45,13 @@ class Quarantine:
             log.warning("frame %s could not be quarantined: %s", frame.header.key, problem)
 
     def _prune(self) -> None:
-        by_age = sorted(self._folder.glob("*.bin"), key=lambda path: path.stat().st_mtime_ns)
-        for path in by_age[: -self._keep]:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".json").unlink(missing_ok=True)
+        kept_bytes = 0
+        for age, path in enumerate(sorted(self._folder.glob("*.bin"), key=_written_ns, reverse=True)):
+            kept_bytes += path.stat().st_size
+            if age > 0 and (age >= self._keep or kept_bytes > self._keep_bytes):
+                path.unlink(missing_ok=True)
+                path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _written_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # No test may reach for a model hub; set before anything imports huggingface_hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny towers gain nothing from threads, and tests share two cores with the servers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same cases in every run, and no clock; new ones are looked for by `python -m tests.fuzz`, which takes seeds.
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_a_jpeg_with_zeroes_in_its_middle_is_refused():
         decode_image(large[:middle] + bytes(400) + large[middle + 400 :])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(min_value=0, max_value=len(PNG) - 1), st.integers(min_value=1, max_value=255))
 def test_a_png_with_any_byte_changed_is_refused_or_unchanged(position: int, flip: int):
     damaged = bytearray(PNG)

@@ -55,7 +55,7 @@ def test_a_token_of_the_bank_lies_at_distance_zero_and_its_opposite_at_one():
     torch.testing.assert_close(nearest_distance(-bank, bank), torch.ones(1), atol=1e-6, rtol=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 60), st.integers(1, 60))
 def test_the_coreset_is_within_budget_distinct_and_covers_no_worse_than_twice_the_best_by_chance(count, budget):
     tokens = unit(count, count, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -120,14 +121,20 @@ def test_a_p_value_is_told_only_where_the_bank_has_calibration_samples():
     assert answer(frame("k"), line_bank(calibrated=True), outcome, FACTS).scored.p_value == 0.25
 
 
-def test_the_quarantine_keeps_the_newest_frames_and_their_bytes(tmp_path):
-    quarantine = Quarantine(tmp_path, keep=3)
+@pytest.mark.parametrize(
+    ("bounds", "newest"),
+    [({"keep": 3}, 3), ({"keep_bytes": 2 * len(frame("k").payload)}, 2), ({"keep_bytes": 1}, 1), ({}, 5)],
+)
+def test_the_quarantine_keeps_the_newest_frames_within_its_bounds_and_their_bytes(tmp_path, bounds, newest):
+    quarantine = Quarantine(tmp_path, **bounds)
     for number in range(5):
         quarantine.put(frame(f"camera:boot:{number}", number), "it broke")
-    kept = sorted((tmp_path / "quarantine").glob("*.bin"))
-    assert len(kept) == 3
-    assert {np.frombuffer(path.read_bytes(), np.uint8)[0] for path in kept} == {2, 3, 4}
-    assert all(path.with_suffix(".json").is_file() for path in kept)
+        for path in (tmp_path / "quarantine").glob("*.bin"):
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))  # older by a second than the next
+    kept = sorted((tmp_path / "quarantine").glob("*"))
+    pictures = [path for path in kept if path.suffix == ".bin"]
+    assert {np.frombuffer(path.read_bytes(), np.uint8)[0] for path in pictures} == {*range(5 - newest, 5)}
+    assert [path.suffix for path in kept] == [".bin", ".json"] * newest
 
 
 def test_a_lines_region_of_interest_hides_the_rest_from_its_frames_alone(tiny_scorer):

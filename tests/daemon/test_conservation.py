@@ -152,4 +152,4 @@ class Traffic(RuleBasedStateMachine):
 
 
 TestTraffic = Traffic.TestCase
-TestTraffic.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestTraffic.settings = settings(max_examples=25, stateful_step_count=25)

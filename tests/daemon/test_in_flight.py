@@ -109,4 +109,4 @@ class Comings(RuleBasedStateMachine):
 
 
 TestComings = Comings.TestCase
-TestComings.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestComings.settings = settings(max_examples=50, stateful_step_count=30)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.decide import Decision, ThresholdState
@@ -172,7 +172,6 @@ def test_the_backlog_tells_what_waits_for_sql(outbox: Outbox) -> None:
 FLOATS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(Decision),
     st.none() | st.sampled_from(ThresholdState),

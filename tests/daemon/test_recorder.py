@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.database import RecordsUnavailable
@@ -153,7 +153,6 @@ def test_a_recorder_begins_where_the_mark_stands(outbox: Outbox, tmp_path: Path)
     assert database.rows == ["cam1:b1:3"]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 2000))
 def test_pauses_double_up_to_a_limit_and_start_over(failures: int) -> None:
     circuit = Circuit(first_s=0.5, longest_s=30)

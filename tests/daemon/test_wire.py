@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.cameras import CameraDirectory
@@ -246,7 +246,6 @@ def test_a_refusal_speaks_the_senders_protocol() -> None:
     assert refusal_reply(refused(stock("cam1", shape=[1, 1, 3]))).startswith(b"ERR expected sides")
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=64), st.sampled_from([b"", b"APG1", b'{"msg":"cam1"}', JPEG])), max_size=8
@@ -263,7 +262,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted({"v", "camera", "line", "part", "seq", "boot", "ts_ns", "enc", "dtype", "shape"})), JSON
 )

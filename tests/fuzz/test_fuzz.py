@@ -42,7 +42,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=12,
 )
-quick = settings(deadline=None, max_examples=300)
+quick = settings(max_examples=300)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

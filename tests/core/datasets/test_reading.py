@@ -29,7 +29,7 @@ def pillow_levels(mask: np.ndarray, size: int) -> np.ndarray:
 # ---------------------------------------------------------------------------------------- masks
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(16, 200),
     wider=st.integers(0, 150),

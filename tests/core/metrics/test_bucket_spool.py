@@ -17,7 +17,6 @@ float32s = st.floats(width=32, allow_nan=False, allow_infinity=False)
 all_keys = arrays(np.uint32, st.integers(0, 60), elements=st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 3)))
 
 
-@settings(deadline=None)
 @given(float32s, float32s)
 def test_order_keys_compare_as_the_scores_do(a, b):
     key_a, key_b = order_keys(np.array([a, b], dtype=np.float32)).tolist()
@@ -30,7 +29,7 @@ def test_the_two_zeros_have_one_key_and_denormals_keep_their_own():
     assert np.sign(np.diff(keys)).tolist() == [1, 0, 1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(keys=st.lists(all_keys, max_size=5), block=st.integers(1, 50), chunk=st.integers(1, 9))
 def test_every_item_comes_back_in_its_bucket_whatever_the_sizes_of_blocks_and_chunks(
     tmp_path_factory, keys, block, chunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MetricsError
@@ -14,7 +14,6 @@ from tests.core.oracle import metrics_numpy as oracle
 labelled = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=40)
 
 
-@settings(deadline=None)
 @given(labelled, st.sampled_from([np.float32, np.float64]))
 def test_image_figures_are_the_brute_force_ones_ties_and_all(pairs, dtype):
     labels = np.array([label for label, _ in pairs])

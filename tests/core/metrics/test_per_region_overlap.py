@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.per_region_overlap import area_up_to, largest_float32_up_to, region_sizes
@@ -75,7 +75,6 @@ def test_the_reference_form_leaves_out_a_rate_of_the_limit_itself(tmp_path):
     assert measured([scores], [mask], tmp_path).pro_cflow200 == pytest.approx(0.5, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(st.floats(-1e30, 1e30), st.floats(-(2.0**99), 2.0**99, width=32))
 def test_a_float32_score_exceeds_a_threshold_or_neither_it_nor_the_float32_below_it(threshold, score):
     below = largest_float32_up_to(np.array([threshold]))[0]

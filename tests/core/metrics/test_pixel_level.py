@@ -39,7 +39,7 @@ def pictures(scores: st.SearchStrategy[float]):
 
 
 @pytest.mark.parametrize("kind", SCORES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data(), block=st.sampled_from([20, 1000]), chunk=st.sampled_from([1, 5, 1000]))
 def test_all_five_figures_are_the_brute_force_ones(tmp_path_factory, kind, data, block, chunk):
     maps, masks = zip(*data.draw(pictures(SCORES[kind])), strict=True)
