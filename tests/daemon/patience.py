@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Look every 10 ms until the condition holds; fail after `timeout_s`."""
     end, pause = time.monotonic() + timeout_s, threading.Event()
     while not condition():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import psutil
 import psycopg
 
 from tests.daemon.patience import until
+from tests.ports import free_ports
 
 UNPRIVILEGED = "nobody"
 QUICK = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "40", "autovacuum": "off"}
@@ -38,8 +38,7 @@ class Postgres:
         self._log = folder / "server.log"
         self._bin = _binaries(folder)
         self._names = count()
-        with socket.create_server(("127.0.0.1", 0)) as held:
-            self.port = held.getsockname()[1]
+        (self.port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--no-sync")
 

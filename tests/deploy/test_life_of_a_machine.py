@@ -16,7 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from tests.deploy.stick_rig import Machine, make_stick, program_files
-from tests.end_to_end.harness import free_ports, write_pictures
+from tests.end_to_end.harness import write_pictures
+from tests.ports import free_ports
 from tests.tiny import write_tiny_clip
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(480)]

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,12 +28,12 @@ import numpy as np
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.ports import free_ports
 from tests.tiny import TinyModel, write_tiny_clip
 
 START_S = 150.0
 STOP_S = 25.0
 PATIENCE_S = 60.0
-LISTENING_PORTS = range(15_000, 32_000)
 T = TypeVar("T")
 
 
@@ -48,22 +46,6 @@ def until(look: Callable[[], T | None], what: str, *, within_s: float = PATIENCE
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited {within_s:g} s in vain: {what}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago.
-
-    They lie below those that the kernel gives to outgoing connections, so none of these takes the port of a daemon
-    that is between two lives.
-    """
-    with ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            port = secrets.choice(LISTENING_PORTS)
-            with suppress(OSError):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-                ports.append(port)
-        return ports
 
 
 def picture(seed: int, *, size: int = 64, scratched: bool = False) -> np.ndarray:

@@ -17,7 +17,8 @@ from urllib.request import urlopen
 import yaml
 
 from tests.deploy.monitoring_files import PROMETHEUS, RULES
-from tests.end_to_end.harness import clean_environment, free_ports, until
+from tests.end_to_end.harness import clean_environment, until
+from tests.ports import free_ports
 
 SCRAPE_EVERY = "1s"
 EVALUATE_EVERY = "1s"

@@ -25,12 +25,12 @@ from tests.end_to_end.harness import (
     RunningDaemon,
     a_daemon,
     alive,
-    free_ports,
     picture,
     until,
     write_pictures,
 )
 from tests.end_to_end.senders import Camera, Load, exchange, native_message
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 

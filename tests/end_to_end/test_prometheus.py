@@ -20,9 +20,10 @@ from tests.deploy.monitoring_files import (
     rules,
     variables,
 )
-from tests.end_to_end.harness import RunningDaemon, a_daemon, free_ports, picture, until, write_pictures
+from tests.end_to_end.harness import RunningDaemon, a_daemon, picture, until, write_pictures
 from tests.end_to_end.prometheus_server import Prometheus, a_prometheus
 from tests.end_to_end.senders import Camera, a_dealer, exchange, native_message
+from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.end_to_end,

@@ -13,7 +13,8 @@ import pytest
 
 from daemon import __version__
 from daemon.exit_codes import ExitCode
-from tests.end_to_end.harness import daemon_home, free_ports
+from tests.end_to_end.harness import daemon_home
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.end_to_end
 
