@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
+from typer.main import get_group
 
 from benchmarks import textile
 from daemon.admin.__main__ import app
@@ -233,7 +233,7 @@ def test_a_document_that_is_right_is_followed(tmp_path: Path) -> None:
 
 def test_every_command_has_its_place_in_the_day() -> None:
     named = {words[0] for words in commands(RUN_OR_SHOWN)}
-    assert named == set(get_command(app).commands)
+    assert named == set(get_group(app).commands)
 
 
 def test_what_is_named_in_passing_exists_with_its_options() -> None:
