@@ -36,15 +36,17 @@ Enrol = Callable[[Path, str, float | None], int]
 
 @contextmanager
 def enrolments(daemon: RunningDaemon, line: int) -> Iterator[Enrol]:
-    """The real command, forked from a process that has imported everything."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.end_to_end.faults.enroller"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env={**clean_environment(), **daemon.environment},
-    )
+    """The real command, forked from a process that has imported everything; its remarks go to the daemon's log."""
+    with daemon.log.open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.end_to_end.faults.enroller"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            bufsize=1,
+            env={**clean_environment(), **daemon.environment},
+        )
     assert server.stdin is not None
     assert server.stdout is not None
     told, heard = server.stdin, server.stdout
