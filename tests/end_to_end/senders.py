@@ -108,7 +108,7 @@ class Load:
         """Let every sender take its last answer. Raises what a sender raised."""
         self._ending.set()
         for job in self._jobs:
-            job.result(timeout=30)
+            job.result(timeout=60)
         return self.answers
 
     def reaches(self, count: int) -> None:
@@ -176,9 +176,9 @@ def exchange(sender: zmq.Socket[bytes], message: list[bytes]) -> dict[str, Any]:
 
 @contextmanager
 def a_dealer(daemon: RunningDaemon) -> Iterator[zmq.Socket[bytes]]:
-    """A connected DEALER: sends what it likes, waits at most 20 s for a reply."""
+    """A connected DEALER: sends what it likes, waits at most a minute for a reply."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.setsockopt(zmq.RCVTIMEO, 20_000)
+        socket.setsockopt(zmq.RCVTIMEO, 60_000)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.connect(daemon.ingest)

@@ -65,7 +65,7 @@ def test_a_stock_senders_raw_frame_gets_one_verdict_in_its_reply_on_the_stream_a
     daemon: RunningDaemon,
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.SUB) as stream, Camera(daemon) as camera:
-        stream.setsockopt(zmq.RCVTIMEO, 10_000)
+        stream.setsockopt(zmq.RCVTIMEO, 60_000)
         stream.setsockopt(zmq.LINGER, 0)
         stream.subscribe(b"verdict.4.")
         stream.connect(daemon.publish)
@@ -126,7 +126,7 @@ def test_an_unknown_camera_is_refused_and_nobody_else_notices(daemon: RunningDae
 def test_a_damaged_jpeg_is_uninspected_and_says_so(daemon: RunningDaemon) -> None:
     data = simplejpeg.encode_jpeg(picture(1005), quality=95, colorspace="BGR")
     with zmq.Context() as context, context.socket(zmq.REQ) as sender:
-        sender.setsockopt(zmq.RCVTIMEO, 10_000)
+        sender.setsockopt(zmq.RCVTIMEO, 60_000)
         sender.setsockopt(zmq.LINGER, 0)
         sender.connect(daemon.ingest)
         sender.send_multipart([json.dumps({"msg": "top"}).encode(), data[: len(data) // 2] + b"\xff\xd9"])
@@ -152,7 +152,7 @@ def test_a_native_senders_replay_gets_the_first_verdict_again_and_no_second_row(
     rows = len(daemon.rows("camera = 'side'"))
     shots = [native_message(seq, picture(2000 + seq)) for seq in range(10)]
     with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
-        sender.setsockopt(zmq.RCVTIMEO, 10_000)
+        sender.setsockopt(zmq.RCVTIMEO, 60_000)
         sender.setsockopt(zmq.LINGER, 0)
         sender.connect(daemon.ingest)
         first = [exchange(sender, shot) for shot in shots]
