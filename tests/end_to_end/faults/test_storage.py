@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,19 @@ def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_v
         def reject() -> dict[str, Any]:
             return witness.heard(camera.send(255 - picture(1, scratched=True)))
 
-        def comes_to(state: str, free_bytes: int) -> None:
-            def look() -> bool:
-                fill(ballast, leave=free_bytes)
-                return daemon.total("storage_state", state=state) == 1
+        def until_with(free_bytes: int, look: Callable[[], object], what: str) -> None:
+            """Until then what pictures give up is taken at once: it would end the state."""
 
-            until(look, f"the disk to be {state}")
+            def fill_and_look() -> bool:
+                fill(ballast, leave=free_bytes)
+                return bool(look())
+
+            until(fill_and_look, what)
+
+        def comes_to(state: str, free_bytes: int) -> None:
+            until_with(
+                free_bytes, lambda: daemon.total("storage_state", state=state) == 1, f"the disk to be {state}"
+            )
 
         try:
             first = reject()
@@ -74,8 +82,8 @@ def test_fault_11_a_disk_that_runs_out_costs_pictures_the_rejected_last_and_no_v
             comes_to("critical", 5 * MIB // 2)
             assert reject()["heatmap"]
             comes_to("full", MIB)
-            until(lambda: reject()["heatmap"] is None, "no more heatmaps")
-            until(lambda: not rows(daemon, "heatmap_path IS NOT NULL"), "the last pictures to give way")
+            until_with(MIB, lambda: reject()["heatmap"] is None, "no more heatmaps")
+            until_with(MIB, lambda: not rows(daemon, "heatmap_path IS NOT NULL"), "the last pictures to give way")
         finally:
             ballast.unlink()
         assert not (daemon.state / first["heatmap"]).exists()
