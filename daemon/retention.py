@@ -32,7 +32,10 @@ STEP_PARTS = 50
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """Not now: a clock that was set back leaves parts of the future."""
 AGAIN = timedelta(hours=1)
-"""How often the oldest are looked at anew: holds may have been released."""
+"""How often the oldest are looked at anew: holds may have been released.
+
+Also where the clock was set back: what is decided from then on lies before what was looked at.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,7 @@ class Retention:
 
         giving_way: classes that must make room. Raises RecordsUnavailable.
         """
-        if self._begun_at is None or now - self._begun_at > AGAIN:
+        if self._begun_at is None or not self._begun_at <= now <= self._begun_at + AGAIN:
             self._begun_at, self._marks = now, {}
         for decision, rule in rules(settings).items():
             size, pressed = self.held_bytes[decision], decision in giving_way

@@ -119,6 +119,14 @@ def test_a_short_disk_takes_accepted_pictures_and_leaves_the_others(stage: Stage
     assert [stage.row(number) for number in range(3)] == [(None, None, "retention")] * 3
 
 
+def test_parts_that_are_decided_after_the_clock_was_set_back_give_way_too(stage: Stage) -> None:
+    stage.part(1, Decision.ACCEPT)
+    stage.run(FOREVER, giving_way=(Decision.ACCEPT,))
+    later = stage.part(2, Decision.ACCEPT, days=2 / 24)
+    stage.retention.step(FOREVER, now=NOW - timedelta(hours=2), giving_way=(Decision.ACCEPT,))
+    assert not later.exists()
+
+
 def test_a_held_part_keeps_its_pictures_until_it_is_released(stage: Stage) -> None:
     held, other = stage.part(1, Decision.ACCEPT, days=99), stage.part(2, Decision.ACCEPT, days=99)
     assert picture_rows.set_hold(stage.records.database, "cam4:b1:1", hold=True) is not None
