@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,9 +69,13 @@ class Running:
         taken = 0
         while not self._ended.wait(0.02) and taken < self._frames:
             scored = ScoredFrame(key=f"cam4:b:{taken}", decision="uninspected", reason="no_bank")
-            before = len(list(self._requests.glob("*/[0-9]*.json")))
+            before = self._captured()
             self._captures.offer(frame(taken), scored)
-            taken += len(list(self._requests.glob("*/[0-9]*.json"))) > before
+            taken += self._captured() > before
+
+    def _captured(self) -> int:
+        """Frames that lie there; folders come and go meanwhile, which os.walk passes over and glob does not."""
+        return sum(name[0].isdigit() for _, _, files in os.walk(self._requests) for name in files)
 
 
 @pytest.fixture
