@@ -12,6 +12,8 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tests.ports import free_ports
+
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 13, 14
 BAD_PASSWORD = 4
 
@@ -47,7 +49,7 @@ class Broker:
         self._lock = threading.RLock()
         self._sessions: list[Session] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        (self.port,) = free_ports(1)
 
     def __enter__(self) -> Broker:
         self.start()
@@ -57,9 +59,8 @@ class Broker:
         self.kill()
 
     def start(self) -> None:
-        """Listen, on the port of the last life where there was one."""
+        """Listen, in each life on the same port."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def kill(self) -> None:
