@@ -244,7 +244,7 @@ def until_gone(pid: int) -> None:
         try:
             with open(f"/proc/{pid}/stat") as file:
                 return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
             return True
 
     until(gone)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import simplejpeg
 import zmq
@@ -324,10 +325,9 @@ def _send_and_do_not_wait(daemon: RunningDaemon, count: int) -> list[zmq.Socket[
 
 
 def _children(daemon: RunningDaemon) -> list[int]:
-    """The living children of the main process, whichever thread started them: worker and embedded server."""
+    """The living children of the main process: worker and embedded server."""
     assert daemon.process is not None
-    tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split() if alive(int(pid))]
+    return [child.pid for child in psutil.Process(daemon.process.pid).children() if alive(child.pid)]
 
 
 def _rows_if_any(daemon: RunningDaemon, count: int) -> list[dict[str, Any]] | None:
