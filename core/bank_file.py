@@ -115,9 +115,7 @@ def _roi(tensor: torch.Tensor | None, size: int) -> Roi | None:
         return None
     roi = tensor.numpy()
     if roi.shape != (size, size) or roi.dtype != np.uint8 or not roi.any():
-        raise BankError(
-            f"expected a region of ({size}, {size}) uint8 that is not empty, got {roi.shape} {roi.dtype}"
-        )
+        raise BankError(f"expected a region of ({size}, {size}) uint8 that is not empty, got {_kind(tensor)}")
     return roi
 
 

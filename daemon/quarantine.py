@@ -12,13 +12,14 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from daemon.setting_sections import MIB
 from daemon.work import QueuedFrame
 
 log = logging.getLogger(__name__)
 
 FOLDER = "quarantine"
 KEEP = 50
-KEEP_BYTES = 512 * 1024 * 1024
+KEEP_BYTES = 512 * MIB
 
 
 class Quarantine:

@@ -30,7 +30,7 @@ from tests.end_to_end.harness import (
     until,
     write_pictures,
 )
-from tests.end_to_end.senders import Camera, Load, exchange, native_message
+from tests.end_to_end.senders import Camera, Load, a_dealer, exchange, native_message
 from tests.ports import free_ports
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
@@ -152,10 +152,7 @@ def test_a_native_senders_replay_gets_the_first_verdict_again_and_no_second_row(
     duplicates = daemon.total("frames_duplicate_total", camera="side")
     rows = len(daemon.rows("camera = 'side'"))
     shots = [native_message(seq, picture(2000 + seq)) for seq in range(10)]
-    with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
-        sender.setsockopt(zmq.RCVTIMEO, 60_000)
-        sender.setsockopt(zmq.LINGER, 0)
-        sender.connect(daemon.ingest)
+    with a_dealer(daemon) as sender:
         first = [exchange(sender, shot) for shot in shots]
         second = [exchange(sender, shot) for shot in shots]
         forged = exchange(sender, native_message(0, picture(3000)))

@@ -157,7 +157,7 @@ def interruptible() -> Iterator[None]:
 def test_a_run_that_is_ended_leaves_nothing_under_the_name(tmp_path: Path, number: int, left: list[str]) -> None:
     command = [sys.executable, "-m", "daemon.admin", "dataset", "synth", "--out", str(tmp_path / "set")]
     with subprocess.Popen([*command, "--classes", "all"], stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: any(tmp_path.glob(".set-*/*/train/good/*.png")), 60.0)
+        until(lambda: any(tmp_path.glob(".set-*/*/train/good/*.png")))
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
     assert process.returncode != 0

@@ -74,8 +74,9 @@ class Running:
             taken += self._captured() > before
 
     def _captured(self) -> int:
-        """Frames that lie there; folders come and go meanwhile, which os.walk passes over and glob does not."""
-        return sum(name[0].isdigit() for _, _, files in os.walk(self._requests) for name in files)
+        """Whole frames there. Folders come and go meanwhile, which os.walk passes over and glob does not."""
+        names = [name for _, _, files in os.walk(self._requests) for name in files]
+        return sum(name[0].isdigit() and name.endswith(".json") for name in names)
 
 
 @pytest.fixture
